@@ -1,0 +1,200 @@
+import { readFileSync, statfsSync, statSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import type { ListenAddress } from "../daemon/config.ts";
+import { summarizeCertificate } from "../daemon/ingress/certificates.ts";
+import { trustFiles } from "../daemon/ingress/trust-bundle.ts";
+import type { Cli } from "./cli.ts";
+import { withVault } from "./open-vault.ts";
+import { formatBytes, formatTime } from "./output.ts";
+import { compilePolicyFile, knownObjects } from "./policy-source.ts";
+import { hostPort } from "./service-address.ts";
+import type { Mark } from "./terminal.ts";
+
+export interface Finding {
+  readonly name: string;
+  readonly mark: Mark;
+  readonly text: string;
+}
+
+type Result = Omit<Finding, "name">;
+
+interface Check {
+  readonly name: string;
+  readonly check: (cli: Cli) => readonly Result[] | Promise<readonly Result[]>;
+}
+
+const OLDEST_NODE = [22, 19] as const;
+const LOW_DISK_BYTES = 256 * 1024 * 1024;
+const NO_DISK_BYTES = 16 * 1024 * 1024;
+const OTHERS = 0o077;
+/** sidekey did not exist before; a clock that says so is wrong. */
+const EARLIEST_MS = Date.UTC(2025, 0, 1);
+const CA_WARNING_MS = 90 * 86_400_000;
+const ADDRESSES = ["proxy", "admin", "metrics"] as const;
+
+/** In the order of the report. */
+export const CHECKS: readonly Check[] = [
+  { name: "node", check: () => [checkNode(process.versions.node)] },
+  { name: "environment", check: (cli) => checkEnvironment(cli.environment) },
+  { name: "clock", check: checkClock },
+  { name: "config", check: checkConfig },
+  { name: "modes", check: checkModes },
+  { name: "disk", check: checkDisk },
+  { name: "vault", check: checkVault },
+  { name: "policy", check: checkPolicy },
+  { name: "ca", check: checkTrust },
+  { name: "ports", check: checkPorts },
+];
+
+function ok(text: string): Result {
+  return { mark: "ok", text };
+}
+
+function warn(text: string): Result {
+  return { mark: "warn", text };
+}
+
+function fail(text: string): Result {
+  return { mark: "fail", text };
+}
+
+function checkNode(version: string): Result {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  const [oldestMajor, oldestMinor] = OLDEST_NODE;
+  const enough = major > oldestMajor || (major === oldestMajor && minor >= oldestMinor);
+  return enough ? ok(version) : fail(`${version} is too old; install ${OLDEST_NODE.join(".")} or newer`);
+}
+
+/** Variables that make Node or the loader show, or hand over, what passes through this process. */
+const DANGEROUS: readonly { readonly name: string; readonly bad: (value: string) => boolean; readonly why: string }[] =
+  [
+    { name: "NODE_TLS_REJECT_UNAUTHORIZED", bad: (value) => value === "0", why: "switches off TLS verification" },
+    { name: "SSLKEYLOGFILE", bad: () => true, why: "writes TLS session keys to a file" },
+    { name: "NODE_DEBUG", bad: (value) => /http|tls|net|undici/i.test(value), why: "prints request heads" },
+    {
+      name: "NODE_OPTIONS",
+      bad: (value) => /--(inspect|require|import|loader|tls-keylog)/.test(value),
+      why: "loads code into, or opens, this process",
+    },
+    { name: "LD_PRELOAD", bad: () => true, why: "loads code into this process" },
+  ];
+
+function checkEnvironment(environment: Cli["environment"]): readonly Result[] {
+  const bad = DANGEROUS.filter(({ name, bad }) => {
+    const value = environment[name];
+    return value !== undefined && value !== "" && bad(value);
+  });
+  if (bad.length === 0) return [ok("no dangerous variable is set")];
+  return bad.map(({ name, why }) => fail(`${name} ${why}; unset it`));
+}
+
+async function checkClock(cli: Cli): Promise<readonly Result[]> {
+  const now = cli.now();
+  if (now < EARLIEST_MS) return [fail(`says ${formatTime(now)}; set it, certificates and expiries depend on it`)];
+  const newest = await withVault(cli, (vault) => vault.listAudit({ limit: 1 }).at(-1)?.at).catch(() => undefined);
+  if (newest !== undefined && newest > now + 60_000) {
+    return [fail(`says ${formatTime(now)}, but the last audit entry is of ${formatTime(newest)}; it was set back`)];
+  }
+  return [ok(formatTime(now))];
+}
+
+function checkConfig(cli: Cli): readonly Result[] {
+  const config = cli.config();
+  return [ok(config.file ?? `no daemon.yaml in ${config.configDir}; defaults are used`), ...config.warnings.map(warn)];
+}
+
+function checkModes(cli: Cli): readonly Result[] {
+  const { dataDir, unlock } = cli.config();
+  const keyFiles = unlock.flatMap((entry) => ("file" in entry ? [entry.file] : []));
+  const paths = [
+    { path: dataDir, mode: "700" },
+    { path: join(dataDir, "vault.db"), mode: "600" },
+    ...keyFiles.map((path) => ({ path, mode: "600" })),
+  ];
+  const findings = paths.flatMap(({ path, mode }) => checkMode(path, mode));
+  return findings.length > 0 ? findings : [ok("only this user can read the data directory and the root key")];
+}
+
+function checkMode(path: string, mode: string): readonly Result[] {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  if (stat === undefined) return [fail(`${path} is missing`)];
+  const uid = process.getuid?.() ?? stat.uid;
+  if (stat.uid !== uid && uid !== 0) return [fail(`${path} belongs to user ${stat.uid}; chown ${uid} ${path}`)];
+  if ((stat.mode & OTHERS) !== 0) return [fail(`${path} is open to other users; chmod ${mode} ${path}`)];
+  return [];
+}
+
+function checkDisk(cli: Cli): readonly Result[] {
+  const { bavail, bsize } = statfsSync(cli.config().dataDir);
+  const free = bavail * bsize;
+  const text = `${formatBytes(free)} free`;
+  if (free < NO_DISK_BYTES) return [fail(`${text}; without space neither audit nor usage can be written`)];
+  return [free < LOW_DISK_BYTES ? warn(`${text}; make room`) : ok(text)];
+}
+
+async function checkVault(cli: Cli): Promise<readonly Result[]> {
+  return withVault(cli, (vault) => {
+    const audit = vault.verifyAudit();
+    const credentials = vault.listCredentials();
+    const expired = credentials.filter(({ expiresAt }) => expiresAt !== null && expiresAt <= cli.now());
+    return [
+      ok(`opens, ${credentials.length} credentials`),
+      audit.ok
+        ? ok(`audit intact, ${audit.entries} entries`)
+        : fail(`audit: ${audit.problem}; see \`sidekey audit verify\``),
+      ...expired.map(({ name }) => warn(`credential ${name} has expired; store a new key with --replace`)),
+    ];
+  });
+}
+
+async function checkPolicy(cli: Cli): Promise<readonly Result[]> {
+  const { file, snapshot, warnings } = await withVault(cli, (vault) =>
+    compilePolicyFile(cli, knownObjects(vault, cli.now())),
+  );
+  return [
+    ok(`${file}: ${snapshot.routes.length} routes`),
+    ...warnings.map((warning) => warn(`${file}:${warning.line} ${warning.path}: ${warning.message}`)),
+  ];
+}
+
+function checkTrust(cli: Cli): readonly Result[] {
+  const files = trustFiles(cli.config().dataDir);
+  const missing = Object.values(files).filter((file) => statSync(file, { throwIfNoEntry: false }) === undefined);
+  if (missing.length > 0) return missing.map((file) => fail(`${file} is missing; \`sidekey init\` writes it`));
+  const root = summarizeCertificate(readFileSync(files.root, "utf8"));
+  if (root === null) return [fail(`${files.root} is not a certificate; \`sidekey init\` writes it again`)];
+  const left = root.notAfterMs - cli.now();
+  if (left <= 0) return [fail(`the root certificate ended ${formatTime(root.notAfterMs)}`)];
+  const text = `root valid to ${formatTime(root.notAfterMs)}`;
+  return [left < CA_WARNING_MS ? warn(`${text}; plan its replacement`) : ok(text)];
+}
+
+/** The ports are free, or it is our own daemon that has them. */
+async function checkPorts(cli: Cli): Promise<readonly Result[]> {
+  const running = await cli
+    .daemon()
+    .status()
+    .catch(() => null);
+  if (running !== null) return [ok(`the daemon is running, pid ${running.pid}`)];
+  const { listen } = cli.config();
+  const findings: Result[] = [];
+  for (const name of ADDRESSES) {
+    const address = listen[name];
+    if (address === null) continue;
+    const problem = await cannotListen(address);
+    const text = `${name} ${hostPort(address)}`;
+    findings.push(
+      problem === null ? ok(`${text} is free`) : fail(`${text}: ${problem}; change listen.${name} in daemon.yaml`),
+    );
+  }
+  return findings;
+}
+
+function cannotListen({ host, port }: ListenAddress): Promise<string | null> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? "cannot listen"));
+    server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(null)));
+  });
+}

@@ -1,0 +1,69 @@
+import type { Command } from "commander";
+import type { Cli } from "../cli.ts";
+import { CliError, EXIT, usageError } from "../failure.ts";
+import { withVault } from "../open-vault.ts";
+import { formatTime, parseSpan, renderTable } from "../output.ts";
+
+const DEFAULT_ENTRIES = 50;
+
+/** `audit list|verify`: the tamper-evident record of what was done. */
+export function registerAudit(program: Command, cli: Cli): void {
+  const audit = program.command("audit").description("the tamper-evident record of what was done");
+  audit
+    .command("list")
+    .description("the newest entries, oldest first")
+    .option("--since <span>", "only entries of the last span, e.g. 24h")
+    .option("--limit <n>", "how many", String(DEFAULT_ENTRIES))
+    .option("--json", "as JSON")
+    .action((options: ListOptions) => listEntries(cli, options));
+  audit
+    .command("verify")
+    .description("check the whole chain and its anchor; exit 1 if anything was changed")
+    .option("--json", "as JSON")
+    .action((options: { json?: boolean }) => verifyChain(cli, options.json === true));
+}
+
+interface ListOptions {
+  readonly since?: string;
+  readonly limit: string;
+  readonly json?: boolean;
+}
+
+async function listEntries(cli: Cli, options: ListOptions): Promise<void> {
+  const limit = /^[1-9]\d{0,6}$/.test(options.limit) ? Number(options.limit) : null;
+  if (limit === null) throw usageError("--limit takes a number from 1 to 9999999");
+  const since = options.since === undefined ? null : parseSpan(options.since);
+  if (options.since !== undefined && since === null) throw usageError("--since takes a span", "for example 24h or 7d");
+  const filter = since === null ? { limit } : { limit, since: cli.now() - since };
+  const entries = await withVault(cli, (vault) => vault.listAudit(filter));
+  if (options.json === true) return cli.terminal.json(entries);
+  const rows = entries.map((entry) => [
+    String(entry.seq),
+    formatTime(entry.at),
+    entry.actor,
+    entry.action,
+    entry.object,
+    Object.entries(entry.detail)
+      .map(([key, value]) => `${key}=${value}`)
+      .join(" "),
+  ]);
+  cli.terminal.out(renderTable(["seq", "time", "actor", "action", "object", "detail"], rows));
+}
+
+async function verifyChain(cli: Cli, json: boolean): Promise<void> {
+  const result = await withVault(cli, (vault) => vault.verifyAudit());
+  if (json) {
+    cli.terminal.json(result);
+    if (!result.ok) cli.exit(EXIT.failed);
+    return;
+  }
+  if (!result.ok) {
+    throw new CliError(`the audit record was changed: entry ${result.firstBadSeq}: ${result.problem}`, {
+      nextStep: "keep the data directory as it is for the investigation and treat the stored keys as exposed",
+    });
+  }
+  cli.terminal.status(
+    "ok",
+    `${result.entries} entries, chain and anchor intact, head ${result.head.hash.slice(0, 16)}`,
+  );
+}

@@ -1,0 +1,208 @@
+import type { Command } from "commander";
+import { checkShape } from "../../providers/field-shape.ts";
+
+import type { HostPattern, Provider } from "../../providers/schema.ts";
+import type { Secret } from "../../secret.ts";
+import type { Credential } from "../../store/credentials.ts";
+import type { Vault } from "../../store/vault.ts";
+import type { Cli } from "../cli.ts";
+import { CliError, usageError } from "../failure.ts";
+import { withVault } from "../open-vault.ts";
+import { formatTime, parseExpiry } from "../output.ts";
+import { collectSecrets, wipeAll } from "../secret-input.ts";
+import { hostText, requireProvider } from "./provider.ts";
+
+const CREDENTIAL_NAME = /^[a-z0-9][a-z0-9-]{0,63}$/;
+const USER_ID = /^[\x21-\x7e]{1,128}$/;
+
+interface AddOptions {
+  readonly name?: string;
+  readonly category?: string;
+  readonly environment?: string;
+  readonly host: readonly string[];
+  readonly ownerUser?: string;
+  readonly expires?: string;
+  readonly stdin?: boolean;
+  readonly file: readonly string[];
+  readonly replace?: boolean;
+  readonly pending?: boolean;
+  readonly validate: boolean;
+}
+
+/** What is to be stored, apart from the secret fields; settled before anybody is asked for a key. */
+interface Plan {
+  readonly provider: Provider;
+  readonly name: string;
+  readonly environment: string;
+  readonly category: string;
+  readonly hosts: readonly string[];
+  readonly owner: Credential["owner"];
+  readonly expiresAt: number | null;
+}
+
+/** `credential add`: stores a key. The key comes from a hidden prompt, stdin or files, never from argv. */
+export function registerCredentialAdd(credential: Command, cli: Cli): void {
+  const collect = (value: string, earlier: readonly string[]): string[] => [...earlier, value];
+  credential
+    .command("add <provider>")
+    .description("store a key; asks for it without showing it, or takes --stdin or --file")
+    .option("--name <name>", "name used in policy.yaml (default: <provider>-main)")
+    .option("--category <category>", "key ring to seal it with (default: the provider's)")
+    .option("--environment <name>", "e.g. live or paper (default: the provider's first)")
+    .option("--host <host>", "host it may go to; repeat for more (default: the environment's)", collect, [])
+    .option("--owner-user <id>", "it belongs to this user, not to the service")
+    .option("--expires <span|date>", "when it ends, e.g. 90d or 2027-01-31")
+    .option("--stdin", "read it from stdin: one field per line in the provider's order")
+    .option("--file <field=path>", "read a field from a file; repeat for more", collect, [])
+    .option("--replace", "the credential exists: this becomes its current version")
+    .option("--pending", "the credential exists: store this for a later `credential promote`")
+    .option("--no-validate", "store it although it does not look like a key of this provider")
+    .action((provider: string, options: AddOptions) => addCredential(cli, provider, options));
+}
+
+async function addCredential(cli: Cli, providerId: string, options: AddOptions): Promise<void> {
+  const plan = makePlan(requireProvider(cli, providerId), options, cli.now());
+  await withVault(cli, async (vault) => {
+    checkName(vault, plan, options);
+    const fields = [...plan.provider.fields.values()];
+    const sources = { stdin: options.stdin === true, files: options.file };
+    const secrets = await collectSecrets(fields, sources, { input: cli.stdin, prompter: cli.prompter });
+    try {
+      checkFields(cli, plan.provider, secrets, options.validate);
+      report(cli, store(vault, plan, secrets, { options, actor: cli.actor }));
+    } finally {
+      wipeAll(secrets);
+    }
+  });
+}
+
+function makePlan(provider: Provider, options: AddOptions, nowMs: number): Plan {
+  checkVersionOptions(options);
+  if (provider.fields.size === 0) throw usageError(`${provider.id} takes no key`, "route it with `credentials: []`");
+  const environment = options.environment ?? [...provider.environments.keys()][0] ?? "";
+  const known = provider.environments.get(environment);
+  if (known === undefined) {
+    const names = [...provider.environments.keys()].join(", ");
+    throw usageError(`${provider.id} has no environment of that name`, `its environments are: ${names}`);
+  }
+  const name = options.name ?? `${provider.id}-main`;
+  if (!CREDENTIAL_NAME.test(name)) throw usageError("--name takes lower-case letters, digits and -");
+  if (options.ownerUser !== undefined && !USER_ID.test(options.ownerUser)) {
+    throw usageError("--owner-user takes up to 128 printable ASCII characters without spaces");
+  }
+  return {
+    provider,
+    name,
+    environment,
+    category: options.category ?? provider.category,
+    hosts: chooseHosts(provider.id, known.hosts, options.host),
+    owner: options.ownerUser === undefined ? { kind: "service" } : { kind: "user", id: options.ownerUser },
+    expiresAt: options.expires === undefined ? null : expiry(options.expires, nowMs),
+  };
+}
+
+/** A new version takes over where the credential may go; only a new credential can be bound differently. */
+function checkVersionOptions(options: AddOptions): void {
+  if (options.replace !== true && options.pending !== true) return;
+  if (options.replace === true && options.pending === true) {
+    throw usageError("--replace and --pending exclude each other");
+  }
+  const bound = [options.category, options.environment, options.ownerUser, options.expires];
+  if (options.host.length === 0 && bound.every((option) => option === undefined)) return;
+  throw usageError(
+    "--replace and --pending keep the credential's hosts, environment, owner, category and expiry",
+    "leave those options out, or store a new credential under another --name",
+  );
+}
+
+/** Binding to hosts is what stops a key from going anywhere else, so a wildcard has to be spelled out. */
+function chooseHosts(providerId: string, patterns: readonly HostPattern[], wanted: readonly string[]): string[] {
+  const offered = patterns.map(hostText).join(", ");
+  if (wanted.length === 0) {
+    if (patterns.some((pattern) => pattern.wildcard)) {
+      throw usageError(`${providerId} has a host of your own (${offered})`, "name it: --host <your host>");
+    }
+    return patterns.map(hostText);
+  }
+  for (const host of wanted) {
+    if (!patterns.some((pattern) => covers(pattern, host))) {
+      throw usageError(`--host ${host} is no host of ${providerId} in this environment`, `choose from: ${offered}`);
+    }
+  }
+  return [...new Set(wanted)];
+}
+
+/** `*.suffix` covers exactly one label more. */
+function covers(pattern: HostPattern, host: string): boolean {
+  if (!pattern.wildcard) return hostText(pattern) === host;
+  const suffix = hostText({ host: pattern.host.slice(1), port: pattern.port });
+  return host.endsWith(suffix) && /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(host.slice(0, -suffix.length));
+}
+
+function expiry(text: string, nowMs: number): number {
+  const at = parseExpiry(text, nowMs);
+  if (at === null) throw usageError("--expires takes a span or a date", "for example 90d or 2027-01-31");
+  if (at <= nowMs) throw usageError("--expires is in the past");
+  return at;
+}
+
+/** Before asking for a key: would storing it work? */
+function checkName(vault: Vault, plan: Plan, options: AddOptions): void {
+  const existing = vault.listCredentials().find((credential) => credential.name === plan.name);
+  const another = options.replace === true || options.pending === true;
+  if (existing === undefined && another) {
+    throw new CliError(`there is no credential ${plan.name} yet`, { nextStep: "leave --replace and --pending out" });
+  }
+  if (existing === undefined) return;
+  if (!another) {
+    throw new CliError(`credential ${plan.name} exists already`, {
+      nextStep: "to change its key add --replace (or --pending); for another key choose --name",
+    });
+  }
+  if (existing.provider !== plan.provider.id) {
+    throw new CliError(`credential ${plan.name} belongs to provider ${existing.provider}`, {
+      nextStep: "choose another --name",
+    });
+  }
+}
+
+function checkFields(cli: Cli, provider: Provider, secrets: ReadonlyMap<string, Secret>, validate: boolean): void {
+  for (const field of provider.fields.values()) {
+    const secret = secrets.get(field.name);
+    if (secret === undefined) throw new CliError(`${field.name} is missing`);
+    const result = checkShape(field, secret);
+    if (result.ok) continue;
+    // Bytes that could break out of a header line are refused whatever the options say.
+    if (!checkShape({ ...field, shape: null }, secret).ok) throw new CliError(result.problem);
+    if (validate && result.enforced) {
+      const where = provider.keyPage === undefined ? "" : ` (keys are made at ${provider.keyPage})`;
+      throw new CliError(result.problem, {
+        nextStep: `is it the right key${where}? store it anyway with --no-validate`,
+      });
+    }
+    cli.terminal.warn(`${result.problem}; stored anyway`);
+  }
+}
+
+function store(
+  vault: Vault,
+  plan: Plan,
+  secrets: ReadonlyMap<string, Secret>,
+  by: { readonly options: AddOptions; readonly actor: string },
+): Credential {
+  if (by.options.replace === true) return vault.addVersion(plan.name, secrets, "current", by.actor);
+  if (by.options.pending === true) return vault.addVersion(plan.name, secrets, "pending", by.actor);
+  const { provider, ...rest } = plan;
+  return vault.addCredential({ ...rest, provider: provider.id }, secrets, by.actor);
+}
+
+function report(cli: Cli, credential: Credential): void {
+  const newest = credential.versions.reduce((latest, version) => (version.number > latest.number ? version : latest));
+  const { terminal } = cli;
+  terminal.out(
+    `stored ${credential.name} version ${newest.number} (${newest.stage}), fingerprint ${newest.fingerprint}`,
+  );
+  terminal.out(`  ${credential.provider} ${credential.environment}, may go to ${credential.hosts.join(", ")}`);
+  if (credential.expiresAt !== null) terminal.out(`  expires ${formatTime(credential.expiresAt)}`);
+  if (newest.stage === "pending") terminal.note(`use it with \`sidekey credential promote ${credential.name}\``);
+}

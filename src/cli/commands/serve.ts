@@ -1,0 +1,21 @@
+import type { Command } from "commander";
+import type { Cli } from "../cli.ts";
+import { runInForeground } from "../foreground.ts";
+import { requireVault } from "../open-vault.ts";
+
+/** `serve`: the daemon in the foreground, with what `init` made before. For containers and unit files. */
+export function registerServe(program: Command, cli: Cli): void {
+  program
+    .command("serve")
+    .description("run the daemon in the foreground; never makes a vault")
+    .action(() => serve(cli));
+}
+
+async function serve(cli: Cli): Promise<void> {
+  const config = cli.config();
+  requireVault(config.dataDir);
+  const code = await runInForeground(cli, config, (proxy, metrics) => {
+    cli.terminal.note(`sidekey ${cli.version} listens on ${proxy}${metrics === null ? "" : `, metrics on ${metrics}`}`);
+  });
+  cli.exit(code);
+}

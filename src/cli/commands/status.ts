@@ -1,0 +1,33 @@
+import type { Command } from "commander";
+import type { Cli } from "../cli.ts";
+import { EXIT } from "../failure.ts";
+import { formatSpan, formatTime, renderFacts } from "../output.ts";
+
+/** `status`: asks the running daemon. Exit 0 running, 1 not running or policy refused, 3 sealed. */
+export function registerStatus(program: Command, cli: Cli): void {
+  program
+    .command("status")
+    .description("the running daemon: listeners, policy, vault, counts")
+    .option("--json", "as JSON")
+    .action((options: { json?: boolean }) => showStatus(cli, options.json === true));
+}
+
+async function showStatus(cli: Cli, json: boolean): Promise<void> {
+  const status = await cli.daemon().status();
+  if (status.sealed) cli.exit(EXIT.sealed);
+  else if (!status.policy.ok) cli.exit(EXIT.failed);
+  if (json) return cli.terminal.json(status);
+  const listeners = Object.entries(status.listeners).filter(([, address]) => address !== null);
+  cli.terminal.out(
+    renderFacts([
+      ["daemon", `running, pid ${status.pid}, version ${status.version}`],
+      ["up", `${formatSpan(cli.now() - status.startedAt)} (since ${formatTime(status.startedAt)})`],
+      ["vault", status.sealed ? "sealed" : "open"],
+      ["policy", `${status.policy.ok ? "ok" : "last change refused"}, revision ${status.policy.revision}`],
+      ...listeners.map(([name, address]) => [name, String(address)] as const),
+      ...Object.entries(status.counts).map(([name, count]) => [name, String(count)] as const),
+      ["queue", typeof status.queue === "number" ? String(status.queue) : JSON.stringify(status.queue)],
+    ]),
+  );
+  for (const problem of status.policy.problems) cli.terminal.warn(problem);
+}

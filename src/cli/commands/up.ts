@@ -1,0 +1,42 @@
+import type { Command } from "commander";
+import type { Cli } from "../cli.ts";
+import { runInForeground } from "../foreground.ts";
+import { renderBox } from "../output.ts";
+import { type Prepared, prepare } from "../prepare.ts";
+
+/** `up`: `init` where needed, then the daemon in the foreground. */
+export function registerUp(program: Command, cli: Cli): void {
+  program
+    .command("up")
+    .description("the quick way: init if needed, then run the daemon in the foreground")
+    .action(() => up(cli));
+}
+
+async function up(cli: Cli): Promise<void> {
+  const prepared = await prepare(cli, { passphrase: false, stdin: false });
+  for (const note of prepared.notes) cli.terminal.note(note);
+  const code = await runInForeground(cli, prepared.config, (proxy, metrics) => {
+    cli.terminal.out(nextSteps(prepared, proxy, metrics));
+  });
+  cli.exit(code);
+}
+
+function nextSteps(prepared: Prepared, proxy: string, metrics: string | null): string {
+  const { clientToken, config } = prepared;
+  const address = proxy.replace(/^http:\/\//, "");
+  const tryIt = `curl -x http://app:${clientToken ?? "TOKEN"}@${address} http://demo.sidekey.test/hello`;
+  const token =
+    clientToken === undefined
+      ? ["The token of client app was shown at the first start. A new one: sidekey client add app"]
+      : ["The token of client app is in the line above. Store it now: it is not shown again."];
+  return renderBox(`sidekey listens on ${address}`, [
+    ...(config.demo || clientToken !== undefined ? ["Try it:", `  ${tryIt}`] : []),
+    ...token,
+    "",
+    "Store your first key:      sidekey credential add fmp",
+    "Environment of a service:  sidekey env",
+    "Run one program with it:   sidekey run -- <command>",
+    ...(metrics === null ? [] : [`Metrics:                   http://${metrics.replace(/^http:\/\//, "")}/metrics`]),
+    "Ctrl-C stops.",
+  ]);
+}

@@ -1,0 +1,76 @@
+import type { Command } from "commander";
+import { openVault } from "../../store/vault.ts";
+import type { Cli } from "../cli.ts";
+import { EXIT } from "../failure.ts";
+import { requireVault, toUnlocker, withVault } from "../open-vault.ts";
+import { formatTime, renderFacts, renderTable } from "../output.ts";
+import { newPassphrase } from "../secret-input.ts";
+
+/** `vault status|wrapper list|wrapper add passphrase`. */
+export function registerVault(program: Command, cli: Cli): void {
+  const vault = program.command("vault").description("the sealed store and the ways to open it");
+  vault
+    .command("status")
+    .description("can the vault be opened? exit 3 if not")
+    .option("--json", "as JSON")
+    .action((options: { json?: boolean }) => showStatus(cli, options.json === true));
+  const wrapper = vault.command("wrapper").description("ways to open the vault; any one opens it");
+  wrapper
+    .command("list")
+    .description("all wrappers")
+    .option("--json", "as JSON")
+    .action((options: { json?: boolean }) => listWrappers(cli, options.json === true));
+  wrapper
+    .command("add")
+    .description("add a way to open the vault")
+    .command("passphrase")
+    .description("a passphrase, asked for twice without showing it")
+    .option("--stdin", "read it from stdin")
+    .action((options: { stdin?: boolean }) => addPassphrase(cli, options.stdin === true));
+}
+
+async function showStatus(cli: Cli, json: boolean): Promise<void> {
+  const { dataDir, unlock } = cli.config();
+  requireVault(dataDir);
+  const vault = openVault(dataDir);
+  try {
+    const opened = await vault.unseal(unlock.map((entry) => toUnlocker(cli, entry))).then(
+      ({ by }) => ({ by, problem: null }),
+      (error: unknown) => {
+        if (!(error instanceof Error) || error.name !== "VaultSealedError") throw error;
+        return { by: null, problem: error.message };
+      },
+    );
+    if (opened.problem !== null) cli.exit(EXIT.sealed);
+    const credentials = opened.problem === null ? vault.listCredentials().length : null;
+    const facts = { vault: vault.id, dataDir, sealed: opened.problem !== null, ...opened, credentials };
+    if (json) return cli.terminal.json(facts);
+    cli.terminal.out(
+      renderFacts([
+        ["vault", vault.id],
+        ["data", dataDir],
+        ["state", opened.problem ?? `opens with ${opened.by}`],
+        ["credentials", credentials === null ? "-" : String(credentials)],
+      ]),
+    );
+  } finally {
+    vault.close();
+  }
+}
+
+async function listWrappers(cli: Cli, json: boolean): Promise<void> {
+  const wrappers = await withVault(cli, (vault) => vault.listWrappers());
+  if (json) return cli.terminal.json(wrappers);
+  const rows = wrappers.map((wrapper) => [wrapper.id, wrapper.kind, formatTime(wrapper.createdAt)]);
+  cli.terminal.out(renderTable(["id", "kind", "created"], rows));
+}
+
+async function addPassphrase(cli: Cli, stdin: boolean): Promise<void> {
+  const unlockers = cli.config().unlock.map((entry) => toUnlocker(cli, entry));
+  await withVault(cli, async (vault) => {
+    const passphrase = await newPassphrase({ input: cli.stdin, prompter: cli.prompter }, stdin);
+    const added = { kind: "passphrase" as const, read: async () => passphrase };
+    await vault.addWrapper(added, unlockers, cli.actor);
+  });
+  cli.terminal.note("added; to use it at start put `{ passphrase: prompt }` under `unlock:` in daemon.yaml");
+}

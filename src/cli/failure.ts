@@ -1,0 +1,116 @@
+/** Exit codes that scripts may rely on (docs/OPERATING.md lists them). */
+export const EXIT = { ok: 0, failed: 1, usage: 2, sealed: 3, notFound: 4, interrupted: 130 } as const;
+
+export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
+
+/**
+ * A failure that the person at the terminal can do something about. `nextStep` is one sentence or
+ * one command per line; it is printed under the message.
+ */
+export class CliError extends Error {
+  readonly exitCode: ExitCode;
+  readonly nextStep: string | null;
+
+  constructor(message: string, options: { exitCode?: ExitCode; nextStep?: string | null } = {}) {
+    super(message);
+    this.name = "CliError";
+    this.exitCode = options.exitCode ?? EXIT.failed;
+    this.nextStep = options.nextStep ?? null;
+  }
+}
+
+/** Something that was named does not exist: exit 4. */
+export function notFound(what: string, nextStep: string): CliError {
+  return new CliError(what, { exitCode: EXIT.notFound, nextStep });
+}
+
+/** The command line itself is wrong: exit 2. */
+export function usageError(message: string, nextStep: string | null = null): CliError {
+  return new CliError(message, { exitCode: EXIT.usage, nextStep });
+}
+
+export interface FailureReport {
+  readonly message: string;
+  readonly nextStep: string | null;
+  readonly exitCode: ExitCode;
+}
+
+/** What the operating system said, for people: EACCES alone helps nobody. */
+const SYSTEM_ERRORS: ReadonlyMap<string, string> = new Map([
+  ["EACCES", "permission denied"],
+  ["EPERM", "not permitted"],
+  ["ENOENT", "no such file or directory"],
+  ["ENOTDIR", "a part of the path is not a directory"],
+  ["EISDIR", "is a directory"],
+  ["EEXIST", "exists already"],
+  ["EROFS", "the file system is read-only"],
+  ["ENOSPC", "the disk is full"],
+  ["EDQUOT", "the disk quota is used up"],
+  ["EMFILE", "too many open files (ulimit -n)"],
+  ["EADDRINUSE", "the address is in use"],
+  ["EADDRNOTAVAIL", "this machine does not have that address"],
+]);
+
+/**
+ * Turns anything thrown into what the terminal prints. Errors of our own modules carry messages
+ * written for people; a message of any other error may hold anything, so it is not shown.
+ */
+export function describeFailure(error: unknown): FailureReport {
+  if (error instanceof CliError) {
+    return { message: error.message, nextStep: error.nextStep, exitCode: error.exitCode };
+  }
+  if (!(error instanceof Error)) return internal(typeof error);
+  const own = describeOwn(error);
+  if (own !== null) return own;
+  const system = describeSystem(error);
+  return system ?? internal(codeOf(error) ?? error.name);
+}
+
+/** Error classes of our own modules by name; every one of them writes its message for the operator. */
+const OWN_ERRORS: ReadonlyMap<string, ExitCode> = new Map<string, ExitCode>([
+  ["VaultSealedError", EXIT.sealed],
+  ["VaultTamperedError", EXIT.failed],
+  ["VaultError", EXIT.failed],
+  ["UnlockError", EXIT.sealed],
+  ["CertificateError", EXIT.failed],
+  ["DatabaseError", EXIT.failed],
+  ["ConfigError", EXIT.failed],
+  ["SetupError", EXIT.failed],
+  ["StartError", EXIT.failed],
+  ["PolicyError", EXIT.failed],
+  ["CatalogError", EXIT.failed],
+  ["ProviderFileError", EXIT.failed],
+]);
+
+/** Codes that say more than the class does. */
+const OWN_CODES: ReadonlyMap<string, ExitCode> = new Map<string, ExitCode>([
+  ["not_found", EXIT.notFound],
+  ["vault_sealed", EXIT.sealed],
+]);
+
+function describeOwn(error: Error): FailureReport | null {
+  const byClass = OWN_ERRORS.get(error.name);
+  if (byClass === undefined) return null;
+  const nextStep = "nextStep" in error && typeof error.nextStep === "string" ? error.nextStep : null;
+  return { message: error.message, nextStep, exitCode: OWN_CODES.get(codeOf(error) ?? "") ?? byClass };
+}
+
+function describeSystem(error: Error): FailureReport | null {
+  const code = codeOf(error);
+  const meaning = code === null ? undefined : SYSTEM_ERRORS.get(code);
+  if (meaning === undefined) return null;
+  const path = "path" in error && typeof error.path === "string" ? `${error.path}: ` : "";
+  return { message: `${path}${meaning} (${code})`, nextStep: null, exitCode: EXIT.failed };
+}
+
+function codeOf(error: Error): string | null {
+  return "code" in error && typeof error.code === "string" ? error.code : null;
+}
+
+function internal(code: string): FailureReport {
+  return {
+    message: `internal error (this is a bug): ${code}`,
+    nextStep: "report it with the command you ran; leave out keys and tokens",
+    exitCode: EXIT.failed,
+  };
+}

@@ -1,0 +1,48 @@
+import type { Config } from "../daemon/config.ts";
+import type { Cli } from "./cli.ts";
+import { EXIT, type ExitCode } from "./failure.ts";
+import { toUnlocker } from "./open-vault.ts";
+
+/**
+ * Starts the daemon and stays until it ends. The first Ctrl-C (or SIGTERM) drains, the second stops
+ * at once.
+ * @param onReady called once the listeners answer
+ * @throws StartError with the next step
+ */
+export async function runInForeground(
+  cli: Cli,
+  config: Config,
+  onReady: (proxy: string, metrics: string | null) => void,
+): Promise<ExitCode> {
+  // Only here: the other commands should not pay for loading the daemon.
+  const { startDaemon } = await import("../daemon/daemon.ts");
+  const daemon = await startDaemon({
+    config,
+    version: cli.version,
+    unlockers: config.unlock.map((entry) => toUnlocker(cli, entry)),
+    writeLog: cli.terminal.log,
+  });
+  for (const warning of daemon.warnings) cli.terminal.warn(warning);
+  let stopping = false;
+  let killed = false;
+  const onSignal = (): void => {
+    if (stopping) {
+      killed = true;
+      daemon.kill();
+      return;
+    }
+    stopping = true;
+    cli.terminal.note("stopping: waiting for requests in flight; press Ctrl-C again to stop at once");
+    daemon.stop().catch(() => daemon.kill());
+  };
+  process.on("SIGINT", onSignal);
+  process.on("SIGTERM", onSignal);
+  try {
+    onReady(daemon.listening.proxy, daemon.listening.metrics);
+    await daemon.closed;
+    return killed ? EXIT.interrupted : EXIT.ok;
+  } finally {
+    process.off("SIGINT", onSignal);
+    process.off("SIGTERM", onSignal);
+  }
+}

@@ -1,0 +1,37 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import type { UnlockConfig } from "../daemon/config.ts";
+import { openVault, type Vault } from "../store/vault.ts";
+import type { Unlocker } from "../store/wrappers.ts";
+import type { Cli } from "./cli.ts";
+import { CliError } from "./failure.ts";
+
+/**
+ * Opens and unseals the vault of the data directory, lends it to `fn` and closes it. Works beside a
+ * running daemon.
+ * @throws CliError when there is no vault; VaultSealedError (exit 3) when nothing opens it.
+ */
+export async function withVault<T>(cli: Cli, fn: (vault: Vault) => T | Promise<T>): Promise<T> {
+  const config = cli.config();
+  requireVault(config.dataDir);
+  const vault = openVault(config.dataDir, { actor: cli.actor });
+  try {
+    await vault.unseal(config.unlock.map((entry) => toUnlocker(cli, entry)));
+    return await fn(vault);
+  } finally {
+    vault.close();
+  }
+}
+
+/** @throws CliError with the command that makes one. */
+export function requireVault(dataDir: string): void {
+  if (existsSync(join(dataDir, "vault.db"))) return;
+  throw new CliError(`no vault in ${dataDir}`, {
+    nextStep: "make one with `sidekey init` (or `sidekey up`), or name the right directory with --data",
+  });
+}
+
+export function toUnlocker(cli: Cli, entry: UnlockConfig): Unlocker {
+  if ("file" in entry) return { kind: "file", path: entry.file };
+  return { kind: "passphrase", read: () => cli.prompter.ask("Vault passphrase", { hidden: true }) };
+}

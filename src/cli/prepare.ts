@@ -1,0 +1,57 @@
+import type { Config } from "../daemon/config.ts";
+import { locate } from "../daemon/config.ts";
+import { ensureSetup, type SetupResult } from "../daemon/setup.ts";
+import { installConfig } from "../daemon/setup-config.ts";
+import type { Unlocker } from "../store/wrappers.ts";
+import type { Cli } from "./cli.ts";
+import { CliError, usageError } from "./failure.ts";
+import { toUnlocker } from "./open-vault.ts";
+import { newPassphrase } from "./secret-input.ts";
+
+export interface Prepared extends SetupResult {
+  readonly config: Config;
+}
+
+export interface PrepareOptions {
+  /** Make the vault with a passphrase; daemon.yaml then says that it is asked for. */
+  readonly passphrase: boolean;
+  readonly stdin: boolean;
+}
+
+/**
+ * Brings config and data directory to where the daemon can start; what is there stays as it is.
+ * @throws SetupError, ConfigError, VaultSealedError
+ */
+export async function prepare(cli: Cli, options: PrepareOptions): Promise<Prepared> {
+  if (options.stdin && !options.passphrase) throw usageError("--stdin goes with --passphrase");
+  const { data, config: configOption } = cli.overrides();
+  const { configDir } = locate({ argvData: data, argvConfig: configOption });
+  // Before the configuration is read: the copied daemon.yaml is part of it.
+  const copied = installConfig({ configDir, packageRoot: cli.packageRoot, passphrase: options.passphrase });
+  const config = cli.config();
+  const result = await ensureSetup({
+    dataDir: config.dataDir,
+    configDir,
+    providersDir: config.providersDir,
+    packageRoot: cli.packageRoot,
+    unlockers: chooseUnlockers(cli, config, options),
+    nowMs: cli.now(),
+    actor: cli.actor,
+  });
+  return { ...result, notes: [...copied, ...result.notes], config };
+}
+
+function chooseUnlockers(cli: Cli, config: Config, options: PrepareOptions): [Unlocker, ...Unlocker[]] {
+  if (!options.passphrase) {
+    const [first, ...others] = config.unlock.map((entry) => toUnlocker(cli, entry));
+    if (first === undefined) throw new CliError("daemon.yaml names nothing under `unlock:`");
+    return [first, ...others];
+  }
+  if (!config.unlock.some((entry) => "passphrase" in entry)) {
+    throw new CliError("daemon.yaml does not ask for a passphrase", {
+      nextStep: "add `unlock: [ { passphrase: prompt } ]` to it, then run this again",
+    });
+  }
+  const devices = { input: cli.stdin, prompter: cli.prompter };
+  return [{ kind: "passphrase", read: () => newPassphrase(devices, options.stdin) }];
+}

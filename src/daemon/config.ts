@@ -1,0 +1,330 @@
+import { existsSync, readFileSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+import { formatProblem, type PolicyProblem } from "../policy/problem.ts";
+import { parseYamlStrict, type YamlFile, YamlProblem } from "../providers/yaml-document.ts";
+import { Secret } from "../secret.ts";
+import { isLoopbackAddress, parseUpstreamName } from "./config-address.ts";
+import { type ConfigFile, validateConfigFile } from "./config-file.ts";
+
+/** Largest certificate or password file, in bytes. */
+const MAX_SIDE_FILE_BYTES = 256 * 1024;
+const CONFIG_FILE = "daemon.yaml";
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export interface ListenAddress {
+  /** IP address, IPv6 without brackets. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A fixed address for an upstream name, with the authority that signs for it (PEM) when it is not a public one. */
+export interface UpstreamHost {
+  readonly address: string;
+  readonly port: number;
+  readonly ca: string | null;
+}
+
+/** A corporate proxy. The password comes from a file and stays in bytes; the daemon wipes it. */
+export interface UpstreamProxyConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly user: string | null;
+  readonly password: Secret | null;
+}
+
+export type UnlockConfig = { readonly file: string } | { readonly passphrase: "prompt" };
+
+/** daemon.yaml with defaults filled in, every path absolute, every duration in milliseconds. */
+export interface Config {
+  /** The file that was read, null when there is none. */
+  readonly file: string | null;
+  readonly dataDir: string;
+  readonly configDir: string;
+  readonly listen: {
+    readonly proxy: ListenAddress;
+    readonly proxySocket: string | null;
+    readonly admin: ListenAddress | null;
+    readonly metrics: ListenAddress | null;
+  };
+  readonly localNames: readonly string[];
+  readonly unlock: readonly UnlockConfig[];
+  readonly policyFile: string;
+  readonly providersDir: string;
+  readonly upstream: {
+    /** By canonical `host` or `host:port`. */
+    readonly hosts: ReadonlyMap<string, UpstreamHost>;
+    readonly proxy: UpstreamProxyConfig | null;
+  };
+  readonly secretsIdleMs: number;
+  readonly usage: { readonly flushMs: number; readonly keepDays: number };
+  readonly log: { readonly level: "debug" | "info" | "warn" | "error"; readonly format: "json" | "pretty" };
+  readonly demo: boolean;
+  readonly limits: { readonly connections: number; readonly connectionsPerClient: number };
+  readonly drainMs: number;
+  /** What is allowed but deserves a look, as `daemon.yaml:4 listen.proxy: ...`. */
+  readonly warnings: readonly string[];
+}
+
+/** A daemon.yaml that cannot be used. `message` lists every problem as `file:line path: what is wrong`. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+  readonly file: string;
+  readonly problems: readonly PolicyProblem[];
+
+  constructor(file: string, problems: readonly PolicyProblem[]) {
+    super(problems.map((problem) => formatProblem(file, problem)).join("\n"));
+    this.file = file;
+    this.problems = problems;
+  }
+}
+
+export interface ConfigSources {
+  /** `--data` and `--config`; they win over the environment and the file. */
+  argvData?: string | undefined;
+  argvConfig?: string | undefined;
+  env?: Environment;
+  /** Directory that relative `--data` and `--config` start from. */
+  cwd?: string;
+}
+
+/** The environment as this process got it. Nothing else reads process.env. */
+export function processEnvironment(): Environment {
+  return process.env;
+}
+
+/** The two directories, without reading any file: enough for commands that only need the vault. */
+export function locate(sources: ConfigSources): { configDir: string; dataDir: string | null } {
+  const { env = processEnvironment(), cwd = process.cwd() } = sources;
+  const data = sources.argvData ?? (env.SIDEKEY_DATA || undefined);
+  return {
+    configDir: resolve(cwd, sources.argvConfig ?? (env.SIDEKEY_CONFIG || "config")),
+    dataDir: data === undefined ? null : resolve(cwd, data),
+  };
+}
+
+/**
+ * Reads `daemon.yaml` of the config directory; without one, the defaults. Relative paths inside the file
+ * start at the directory that holds the config directory (the project root).
+ * @throws ConfigError with every problem, its line and the next step
+ */
+export function loadConfig(sources: ConfigSources = {}): Config {
+  const { configDir, dataDir } = locate(sources);
+  const file = join(configDir, CONFIG_FILE);
+  const text = readIfExists(file, configDir, sources.argvConfig !== undefined);
+  const { value, lineOf } = text === null ? NO_FILE : parse(text, file);
+  const checked = validateConfigFile(value, lineOf);
+  if (!checked.ok) throw new ConfigError(CONFIG_FILE, checked.problems);
+  return build(checked.file, { file: text === null ? null : file, configDir, dataDir, lineOf });
+}
+
+const NO_FILE: YamlFile = { value: null, lineOf: () => ({ line: 1, column: 1 }) };
+
+function readIfExists(file: string, configDir: string, explicit: boolean): string | null {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    const code = errorCode(error);
+    if (code !== "ENOENT") throw unreadable(`${file} cannot be read (${code}); check its permissions`);
+  }
+  if (explicit && !existsSync(configDir)) throw unreadable(`${configDir} does not exist; check --config`);
+  return null;
+}
+
+function unreadable(message: string): ConfigError {
+  return new ConfigError(CONFIG_FILE, [{ line: 1, column: 1, path: "", message }]);
+}
+
+function errorCode(error: unknown): string {
+  return error instanceof Error && "code" in error ? String(error.code) : "unreadable";
+}
+
+function parse(text: string, file: string): YamlFile {
+  try {
+    return parseYamlStrict(text, file);
+  } catch (error) {
+    if (!(error instanceof YamlProblem)) throw error;
+    const { line, column, problem: message } = error;
+    throw new ConfigError(CONFIG_FILE, [{ line, column, path: "", message }]);
+  }
+}
+
+interface Place {
+  file: string | null;
+  configDir: string;
+  /** From `--data` or the environment. */
+  dataDir: string | null;
+  lineOf: YamlFile["lineOf"];
+}
+
+function build(file: ConfigFile, place: Place): Config {
+  const root = dirname(place.configDir);
+  const at = (path: string): string => resolve(root, path);
+  const problems: PolicyProblem[] = [];
+  const refuse = (path: readonly string[], message: string): void => {
+    problems.push({ ...place.lineOf(path), path: path.join("."), message });
+  };
+  const dataDir = place.dataDir ?? at(file.data);
+  const config: Config = {
+    file: place.file,
+    dataDir,
+    configDir: place.configDir,
+    listen: { ...file.listen, proxySocket: file.listen.proxySocket === null ? null : at(file.listen.proxySocket) },
+    localNames: file.localNames,
+    unlock: file.unlock?.map((entry) => ("file" in entry ? { file: at(entry.file) } : entry)) ?? [
+      { file: join(dataDir, "root.key") },
+    ],
+    policyFile: file.policy === null ? join(place.configDir, "policy.yaml") : at(file.policy),
+    providersDir: file.providers === null ? join(place.configDir, "providers") : at(file.providers),
+    upstream: { hosts: upstreamHosts(file, at, refuse), proxy: upstreamProxy(file, at, refuse) },
+    secretsIdleMs: file.secrets.idle,
+    usage: { flushMs: file.usage.flush, keepDays: file.usage.keep },
+    log: file.log,
+    demo: file.demo,
+    limits: file.limits,
+    drainMs: file.drain,
+    warnings: exposedListeners(file, place),
+  };
+  checkListeners(config, refuse);
+  if (problems.length > 0) throw new ConfigError(CONFIG_FILE, problems);
+  return config;
+}
+
+type Refuse = (path: readonly string[], message: string) => void;
+
+function upstreamHosts(file: ConfigFile, at: (path: string) => string, refuse: Refuse): Map<string, UpstreamHost> {
+  const hosts = new Map<string, UpstreamHost>();
+  for (const [name, entry] of Object.entries(file.upstream.hosts)) {
+    const path = ["upstream", "hosts", name];
+    const key = hostKey(name, (message) => refuse(path, message));
+    const ca = entry.ca === undefined ? null : readPem(at(entry.ca), [...path, "ca"], refuse);
+    if (key !== null) hosts.set(key, { address: entry.address.host, port: entry.address.port, ca });
+  }
+  return hosts;
+}
+
+function hostKey(name: string, refuse: (message: string) => void): string | null {
+  try {
+    return parseUpstreamName(name);
+  } catch (error) {
+    refuse(error instanceof Error ? error.message : "is not a host name");
+    return null;
+  }
+}
+
+function readPem(file: string, path: readonly string[], refuse: Refuse): string | null {
+  const bytes = readSideFile(file, path, refuse);
+  if (bytes === null) return null;
+  const text = bytes.toString("utf8");
+  if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
+  refuse(path, `${file} holds no certificate; it must be a PEM file with BEGIN CERTIFICATE`);
+  return null;
+}
+
+function readSideFile(file: string, path: readonly string[], refuse: Refuse): Buffer | null {
+  try {
+    if (statSync(file).size <= MAX_SIDE_FILE_BYTES) return readFileSync(file);
+    refuse(path, `${file} is larger than ${MAX_SIDE_FILE_BYTES} bytes; is it the right file?`);
+  } catch (error) {
+    refuse(path, `${file} cannot be read (${errorCode(error)}); check the path and its permissions`);
+  }
+  return null;
+}
+
+function upstreamProxy(file: ConfigFile, at: (path: string) => string, refuse: Refuse): UpstreamProxyConfig | null {
+  const { proxy, proxyPasswordFile } = file.upstream;
+  const path = ["upstream", "proxyPasswordFile"];
+  if (proxyPasswordFile !== undefined && (proxy === null || proxy.user === null)) {
+    refuse(path, "is set but upstream.proxy names no user; write http://user@host:port there");
+  }
+  if (proxy === null) return null;
+  const bytes = proxyPasswordFile === undefined ? null : readSideFile(at(proxyPasswordFile), path, refuse);
+  return { ...proxy, password: bytes === null ? null : withoutLineEnd(bytes) };
+}
+
+/** The password without the newline that editors add. The file's own Buffer is zeroed. */
+function withoutLineEnd(bytes: Buffer): Secret {
+  let end = bytes.length;
+  while (end > 0 && (bytes[end - 1] === 0x0a || bytes[end - 1] === 0x0d)) end--;
+  const password = Secret.copyOf(bytes.subarray(0, end));
+  bytes.fill(0);
+  return password;
+}
+
+const LISTENERS = ["proxy", "admin", "metrics"] as const;
+
+function checkListeners(config: Config, refuse: Refuse): void {
+  const owners = new Map<string, string>();
+  for (const name of LISTENERS) {
+    const address = config.listen[name];
+    if (address === null) continue;
+    const owner = owners.get(`${address.port}`);
+    if (owner === undefined) owners.set(`${address.port}`, name);
+    else refuse(["listen", name], `port ${address.port} is taken by listen.${owner}; give each listener its own port`);
+  }
+}
+
+const EXPOSED: Readonly<Record<(typeof LISTENERS)[number], string>> = {
+  proxy:
+    "other machines can reach the proxy; client tokens travel in the clear there. Use 127.0.0.1, or fence the port",
+  admin: "other machines can reach the admin port; use 127.0.0.1 and an SSH tunnel, or TLS in front of it",
+  metrics: "other machines can read the metrics; they name routes, clients and credentials",
+};
+
+function exposedListeners(file: ConfigFile, place: Place): string[] {
+  return LISTENERS.flatMap((name) => {
+    const address = file.listen[name];
+    if (address === null || isLoopbackAddress(address.host)) return [];
+    const at = place.lineOf(["listen", name]);
+    return [formatProblem(CONFIG_FILE, { ...at, path: `listen.${name}`, message: EXPOSED[name] })];
+  });
+}
+
+export interface EnvironmentProblem {
+  /** The variable, or the flag on node's own command line. */
+  readonly name: string;
+  /** `refuse`: do not start. `warn`: start and say so. */
+  readonly severity: "refuse" | "warn";
+  readonly message: string;
+}
+
+/** Flags that load foreign code, open a debugger or write memory, TLS keys or traffic somewhere (threats F1, F2). */
+const DANGEROUS_FLAGS =
+  /^(?:--inspect(?:-.*)?|--debug-port|-r|--require|--import|--loader|--experimental-loader|--tls-keylog|--trace-tls|--heapsnapshot-.*|--heap-prof|--report-.*|--experimental-report|--insecure-http-parser|--tls-min-v1\.[01])$/;
+
+/**
+ * What in the environment would undo sidekey's promises: a debugger or foreign code in the process, TLS
+ * verification off, TLS keys or request heads on disk.
+ * @param nodeFlags flags that node itself was started with (process.execArgv)
+ */
+export function dangerousEnvironment(env: Environment, nodeFlags: readonly string[] = []): EnvironmentProblem[] {
+  const problems: EnvironmentProblem[] = [];
+  const add = (severity: EnvironmentProblem["severity"], name: string, message: string): void => {
+    problems.push({ name, severity, message: `${name} ${message}` });
+  };
+  const fromOptions = (env.NODE_OPTIONS ?? "").split(/[\s"]+/);
+  for (const [name, flags] of [
+    ["NODE_OPTIONS", fromOptions],
+    ["node", nodeFlags],
+  ] as const) {
+    for (const flag of flags.map((text) => text.replaceAll("_", "-").split("=", 1)[0] ?? "")) {
+      if (DANGEROUS_FLAGS.test(flag))
+        add("refuse", name, `has ${flag}, which can expose keys; start sidekey without it`);
+    }
+  }
+  if (env.NODE_TLS_REJECT_UNAUTHORIZED === "0") {
+    add("refuse", "NODE_TLS_REJECT_UNAUTHORIZED", "turns TLS verification off; unset it");
+  }
+  if (env.SSLKEYLOGFILE) add("refuse", "SSLKEYLOGFILE", "asks for TLS session keys on disk; unset it");
+  for (const name of ["NODE_DEBUG", "NODE_DEBUG_NATIVE"]) {
+    if (env[name]) add("refuse", name, "prints request heads and keys to the log; unset it");
+  }
+  if (env.NODE_EXTRA_CA_CERTS) {
+    add(
+      "warn",
+      "NODE_EXTRA_CA_CERTS",
+      "adds authorities for every upstream; prefer `ca:` on one entry of upstream.hosts",
+    );
+  }
+  return problems;
+}

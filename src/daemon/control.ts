@@ -1,0 +1,97 @@
+import { chmodSync, rmSync } from "node:fs";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { connect } from "node:net";
+import type { Outcome } from "./pipeline/exchange.ts";
+
+/**
+ * The daemon's own socket in the data directory (0600): `sidekey status`, `policy reload` and
+ * `requests --follow` talk to it. It gives no secret and takes none.
+ */
+
+export interface ControlHandlers {
+  status(): Record<string, unknown>;
+  reload(): Promise<{ ok: boolean; problems: readonly string[] }>;
+}
+
+export interface Control {
+  /** Sends an outcome to everyone who follows. A follower that reads too slowly loses lines, not the daemon time. */
+  publish(outcome: Outcome): void;
+  close(): void;
+}
+
+/** Bytes that may wait for one slow follower. */
+const FOLLOWER_BACKLOG = 256 * 1024;
+
+/** @throws Error when another daemon already serves this data directory */
+export async function startControl(path: string, handlers: ControlHandlers): Promise<Control> {
+  if (await answers(path)) throw new ControlInUse(path);
+  rmSync(path, { force: true });
+  const followers = new Set<ServerResponse>();
+  const server = createServer((request, response) => {
+    handle(request, response, handlers, followers).catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once("error", reject);
+    server.listen(path, resolve);
+  });
+  chmodSync(path, 0o600);
+  server.unref();
+  return {
+    publish: (outcome) => {
+      if (followers.size === 0) return;
+      const line = `${JSON.stringify(outcome)}\n`;
+      for (const follower of followers) {
+        if (follower.writableLength < FOLLOWER_BACKLOG) follower.write(line);
+      }
+    },
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+      rmSync(path, { force: true });
+    },
+  };
+}
+
+export class ControlInUse extends Error {
+  constructor(path: string) {
+    super(`another sidekey daemon already serves this data directory (it answers on ${path})`);
+    this.name = "ControlInUse";
+  }
+}
+
+async function handle(
+  request: IncomingMessage,
+  response: ServerResponse,
+  handlers: ControlHandlers,
+  followers: Set<ServerResponse>,
+): Promise<void> {
+  request.resume();
+  const call = `${request.method} ${request.url}`;
+  if (call === "GET /status") return sendJson(response, 200, handlers.status());
+  if (call === "POST /reload") {
+    const result = await handlers.reload();
+    return sendJson(response, result.ok ? 200 : 422, result);
+  }
+  if (call !== "GET /requests") return sendJson(response, 404, { error: "no such call" });
+  response.writeHead(200, { "content-type": "application/x-ndjson" });
+  response.flushHeaders();
+  followers.add(response);
+  response.once("close", () => followers.delete(response));
+}
+
+function sendJson(response: ServerResponse, status: number, value: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(`${JSON.stringify(value)}\n`);
+}
+
+/** A socket file that nobody answers on is left over from a killed daemon. */
+function answers(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}

@@ -1,0 +1,70 @@
+import type { UsageWriter } from "../store/usage.ts";
+import type { Vault } from "../store/vault.ts";
+import type { Ingress } from "./ingress/server.ts";
+import type { LeafSource } from "./leaf-source.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Dialer } from "./pipeline/dial.ts";
+import type { PolicySource } from "./policy-source.ts";
+import type { VaultView } from "./vault-view.ts";
+
+/** What the daemon tells about itself: `sidekey status`, `/readyz` and the gauges of `/metrics`. */
+
+export interface StatusSources {
+  readonly version: string;
+  readonly vault: Vault;
+  readonly usage: UsageWriter;
+  readonly policy: PolicySource;
+  readonly ingress: Ingress;
+  readonly leafs: LeafSource;
+  readonly dialer: Dialer;
+  readonly state: RunState;
+}
+
+/** Changes while the daemon runs. */
+export interface RunState {
+  draining: boolean;
+  inFlight: number;
+  /** epoch milliseconds */
+  readonly startedAt: number;
+  /** Where sidekey itself listens, by name; dialling one of these is refused. */
+  readonly listeners: Map<string, { readonly host: string; readonly port: number }>;
+}
+
+export function statusOf(sources: StatusSources): Record<string, unknown> {
+  const { state, policy, usage } = sources;
+  return {
+    pid: process.pid,
+    startedAt: state.startedAt,
+    version: sources.version,
+    sealed: sources.vault.sealed,
+    draining: state.draining,
+    policy: { revision: policy.current().revision, ...policy.health() },
+    listeners: Object.fromEntries([...state.listeners].map(([name, { host, port }]) => [name, `${host}:${port}`])),
+    counts: {
+      connections: sources.ingress.connections,
+      inFlight: state.inFlight,
+      routes: policy.current().routes.length,
+      upstreamPools: sources.dialer.poolCount,
+      certificatesMinted: sources.leafs.minted,
+    },
+    queue: { usage: usage.queued(), usageDropped: usage.dropped() },
+  };
+}
+
+/** Whether traffic should be sent here. */
+export function readiness(vault: Vault, state: RunState): { ok: boolean; reason: string } {
+  if (vault.sealed) return { ok: false, reason: "vault_sealed" };
+  if (state.draining) return { ok: false, reason: "draining" };
+  return { ok: true, reason: "ready" };
+}
+
+/** Gauges that are read when somebody scrapes. */
+export function observeDaemon(sources: { metrics: Metrics; vault: Vault; usage: UsageWriter; view: VaultView }): void {
+  const { vault, usage, view } = sources;
+  sources.metrics.observe({
+    vaultSealed: () => vault.sealed,
+    usageQueued: () => usage.queued(),
+    usageDropped: () => usage.dropped(),
+    credentials: () => view.list().map(({ name, state, expiresAt }) => ({ name, state, expiresAt })),
+  });
+}

@@ -1,0 +1,124 @@
+import type { IncomingMessage } from "node:http";
+import type { Socket } from "node:net";
+import { authorityKey } from "../../policy/host.ts";
+import type { PolicySnapshot } from "../../policy/compile.ts";
+import { ProxyError } from "../pipeline/errors.ts";
+import type { Incoming } from "../pipeline/exchange.ts";
+import type { TunnelRequest } from "../pipeline/tunnel.ts";
+import { MAX_HELLO_BYTES, readClientHello } from "./client-hello.ts";
+import { DownstreamH1 } from "./downstream-h1.ts";
+import { readHead } from "./head.ts";
+import { type InterceptOptions, intercept } from "./intercept.ts";
+import { responseOn } from "./raw-response.ts";
+import { type Authority, connectAuthority } from "./target.ts";
+
+/** What a CONNECT can become. */
+export interface ConnectOptions extends InterceptOptions {
+  readonly policy: () => PolicySnapshot;
+  readonly draining: () => boolean;
+  /** Refuses at once a CONNECT whose Proxy-Authorization is wrong; silent when none was sent. */
+  readonly runTunnel: (tunnel: TunnelRequest) => Promise<void>;
+}
+
+/**
+ * A host that a route names is intercepted without asking who it is (nothing is dialled yet, and the
+ * inner requests must show a token). Every other CONNECT is an exchange of its own.
+ */
+export function onConnect(request: IncomingMessage, socket: Socket, head: Buffer, options: ConnectOptions): void {
+  // Whoever holds the socket next adds its own; without one an early reset would end the process.
+  socket.on("error", () => socket.destroy());
+  const authority = options.draining() ? null : interceptedAuthority(request, options.policy());
+  if (authority) {
+    const context = {
+      authority,
+      authorization: headerOnce(request.rawHeaders, "proxy-authorization"),
+      remoteAddress: socket.remoteAddress ?? "",
+    };
+    intercept(socket, head, context, options);
+    return;
+  }
+  options.runTunnel(tunnelRequest(request, socket, head)).catch(() => socket.destroy());
+}
+
+function interceptedAuthority(request: IncomingMessage, policy: PolicySnapshot): Authority | null {
+  try {
+    const authority = parseConnect(request);
+    return policy.byAuthority.has(authorityKey(authority.host, authority.port)) ? authority : null;
+  } catch {
+    // Not lost: the tunnel exchange parses again and answers with the reason.
+    return null;
+  }
+}
+
+function parseConnect(request: IncomingMessage): Authority {
+  const head = readHead("CONNECT", request.url ?? "", request.httpVersion, request.rawHeaders);
+  if (head.hasBody) throw new ProxyError("bad_request", "a CONNECT has no body", { reason: "framing" });
+  return connectAuthority(head);
+}
+
+function tunnelRequest(request: IncomingMessage, socket: Socket, head: Buffer): TunnelRequest {
+  const response = responseOn(request, socket);
+  const incoming: Incoming = {
+    form: "tunnel",
+    method: "CONNECT",
+    fields: request.rawHeaders,
+    parse: () => ({
+      target: { form: "tunnel", ...parseConnect(request), path: "", query: "" },
+      body: null,
+      bodyLength: null,
+      expectContinue: false,
+      websocketKey: null,
+    }),
+    upgradeHead: head,
+    remoteAddress: socket.remoteAddress ?? "",
+    connectAuthorization: null,
+    downstream: new DownstreamH1(response),
+    arrivedAt: performance.now(),
+  };
+  return {
+    incoming,
+    accept: () => {
+      response.detachSocket(socket);
+      socket.write("HTTP/1.1 200 Connection Established\r\n\r\n");
+      if (head.length > 0) socket.unshift(head);
+      return socket;
+    },
+    firstBytes: clientHelloFor,
+  };
+}
+
+const HELLO_MS = 5_000;
+
+/** Collects the ClientHello; a tunnel that carries anything else is closed (threats B10). */
+function clientHelloFor(socket: Socket, host: string): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    let bytes = Buffer.alloc(0);
+    const settle = (accepted: boolean): void => {
+      clearTimeout(timer);
+      socket.off("data", onData).off("close", onClose);
+      socket.pause();
+      if (accepted) resolve(bytes);
+      else reject(new ProxyError("authority_mismatch", "the tunnel does not carry TLS for its host", { reason: "tunnel_sni" }));
+    };
+    const onClose = (): void => settle(false);
+    const onData = (chunk: Buffer): void => {
+      bytes = Buffer.concat([bytes, chunk]);
+      const hello = readClientHello(bytes);
+      if (hello.kind === "incomplete" && bytes.length <= MAX_HELLO_BYTES) return;
+      settle(hello.kind === "hello" && hello.serverName === host);
+    };
+    const timer = setTimeout(() => settle(false), HELLO_MS);
+    socket.on("data", onData).on("close", onClose);
+  });
+}
+
+function headerOnce(raw: readonly string[], wanted: string): string | null {
+  let found: string | null = null;
+  for (let i = 0; i < raw.length; i += 2) {
+    if (raw[i]?.toLowerCase() !== wanted) continue;
+    // Two of them: an empty one can match no token, so the inner requests are refused.
+    if (found !== null) return "";
+    found = raw[i + 1] ?? "";
+  }
+  return found;
+}

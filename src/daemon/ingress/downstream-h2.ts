@@ -1,0 +1,79 @@
+import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
+import type { Duplex } from "node:stream";
+import type { Downstream, Fields } from "../pipeline/exchange.ts";
+
+/** The way back over HTTP/2. */
+export class DownstreamH2 implements Downstream {
+  readonly #stream: ServerHttp2Stream;
+  #trailers: Fields = [];
+  #ended = false;
+
+  constructor(stream: ServerHttp2Stream) {
+    this.#stream = stream;
+    // A reset is the peer's right and is reported by `close`; without a listener it would end the process.
+    stream.on("error", () => {});
+  }
+
+  get headSent(): boolean {
+    return this.#stream.headersSent;
+  }
+
+  sendInformational(status: number, fields: Fields): void {
+    if (status === 103 || status === 102) this.#stream.additionalHeaders({ ":status": status, ...headerObject(fields) });
+  }
+
+  sendContinue(): void {
+    this.#stream.additionalHeaders({ ":status": 100 });
+  }
+
+  sendHead(status: number, _reason: string, fields: Fields, _reuse: boolean): void {
+    if (this.#stream.destroyed) return;
+    const headers = { ":status": status, ...headerObject(fields) };
+    this.#stream.respond(headers, { waitForTrailers: true, sendDate: false } as { waitForTrailers: boolean });
+    this.#stream.once("wantTrailers", () => {
+      if (this.#trailers.length > 0) this.#stream.sendTrailers(headerObject(this.#trailers));
+      else this.#stream.close();
+    });
+  }
+
+  write(chunk: Buffer): boolean {
+    return this.#stream.destroyed || this.#stream.write(chunk);
+  }
+
+  onDrain(resume: () => void): void {
+    this.#stream.once("drain", resume);
+  }
+
+  end(trailers: Fields): void {
+    this.#ended = true;
+    this.#trailers = trailers;
+    this.#stream.end();
+  }
+
+  abort(): void {
+    this.#ended = true;
+    this.#stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+  }
+
+  onClose(gone: () => void): void {
+    this.#stream.once("close", () => {
+      if (!this.#ended) gone();
+    });
+  }
+
+  switchProtocols(): Duplex {
+    throw new Error("internal: an upgrade over HTTP/2 was not refused");
+  }
+}
+
+function headerObject(fields: Fields): OutgoingHttpHeaders {
+  const headers: Record<string, string | string[]> = Object.create(null);
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = (fields[i] ?? "").toLowerCase();
+    const value = fields[i + 1] ?? "";
+    const before = headers[name];
+    if (before === undefined) headers[name] = value;
+    else headers[name] = Array.isArray(before) ? [...before, value] : [before, value];
+  }
+  return headers;
+}

@@ -1,0 +1,88 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { PolicySnapshot } from "../../policy/compile.ts";
+import { ProxyError } from "../pipeline/errors.ts";
+import type { Incoming, ParsedRequest, RequestTarget } from "../pipeline/exchange.ts";
+import { DownstreamH1 } from "./downstream-h1.ts";
+import { type RequestHead, readHead } from "./head.ts";
+import { type Authority, absoluteTarget, interceptedTarget, originTarget } from "./target.ts";
+
+/** The CONNECT that a request came through, when it came through one. */
+export interface ConnectContext {
+  readonly authority: Authority;
+  readonly authorization: string | null;
+  readonly remoteAddress: string;
+}
+
+/** An HTTP/1.1 request, in any of its forms, as the pipeline takes it. */
+export function incomingRequest(
+  request: IncomingMessage,
+  response: ServerResponse,
+  connect: ConnectContext | null,
+  localNames: ReadonlySet<string>,
+  upgradeHead: Buffer | null,
+): Incoming {
+  const url = request.url ?? "";
+  return {
+    form: connect ? "connect" : url.startsWith("/") ? "origin" : "absolute",
+    method: request.method ?? "",
+    fields: request.rawHeaders,
+    parse: (policy) => parseRequest(request, connect, policy, localNames, upgradeHead !== null),
+    upgradeHead,
+    remoteAddress: connect?.remoteAddress ?? request.socket.remoteAddress ?? "",
+    connectAuthorization: connect?.authorization ?? null,
+    downstream: new DownstreamH1(response),
+    arrivedAt: performance.now(),
+  };
+}
+
+function parseRequest(
+  request: IncomingMessage,
+  connect: ConnectContext | null,
+  policy: PolicySnapshot,
+  localNames: ReadonlySet<string>,
+  isUpgrade: boolean,
+): ParsedRequest {
+  const head = readHead(request.method ?? "", request.url ?? "", request.httpVersion, request.rawHeaders);
+  const target = targetOf(head, connect, policy, localNames);
+  return {
+    target,
+    body: head.hasBody ? request : null,
+    bodyLength: head.bodyLength,
+    expectContinue: head.expectContinue,
+    websocketKey: isUpgrade || head.websocket ? websocketKey(head) : null,
+  };
+}
+
+function targetOf(
+  head: RequestHead,
+  connect: ConnectContext | null,
+  policy: PolicySnapshot,
+  localNames: ReadonlySet<string>,
+): RequestTarget {
+  if (connect) return interceptedTarget(head, connect.authority);
+  return head.url.startsWith("/") ? originTarget(head, policy, localNames) : absoluteTarget(head);
+}
+
+/** RFC 6455 section 4.2.1; anything else that asks for an upgrade could keep a raw connection open (threats H1). */
+function websocketKey(head: RequestHead): string {
+  const key = field(head, "sec-websocket-key");
+  const version = field(head, "sec-websocket-version");
+  const valid =
+    head.method === "GET" && !head.hasBody && head.bodyLength === null && version === "13" && isNonce(key ?? "");
+  if (valid && key !== null) return key;
+  throw new ProxyError("bad_request", "the WebSocket handshake is not valid (GET, no body, version 13, 16-byte key)", {
+    reason: "websocket_handshake",
+    fields: ["Sec-WebSocket-Version", "13"],
+  });
+}
+
+function isNonce(key: string): boolean {
+  return /^[A-Za-z0-9+/]{22}==$/.test(key);
+}
+
+function field(head: RequestHead, wanted: string): string | null {
+  for (let i = 0; i < head.fields.length; i += 2) {
+    if (head.fields[i]?.toLowerCase() === wanted) return head.fields[i + 1] ?? null;
+  }
+  return null;
+}

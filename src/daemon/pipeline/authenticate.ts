@@ -1,0 +1,129 @@
+import { type Cidr, cidrContains } from "../../policy/address.ts";
+import type { PolicyClient, PolicySnapshot } from "../../policy/compile.ts";
+import { findCarried } from "../../providers/carriers.ts";
+import type { Carriers } from "../../providers/schema.ts";
+import { ProxyError } from "./errors.ts";
+import type { Fields, Identity } from "./exchange.ts";
+
+/**
+ * Who asks. A client is known by its token (in Proxy-Authorization, or in the place of the provider's
+ * key) or by an address that the policy trusts; never by a name it merely states.
+ */
+
+/** Every token begins with this, so a provider's key in the same place is not mistaken for one. */
+export const TOKEN_PREFIX = "skc_";
+
+export interface TokenVerifier {
+  verify(token: string, nowMs: number): { client: string; tokenId: string } | null;
+}
+
+export interface Claim {
+  readonly fields: Fields;
+  readonly query: string;
+  /** Where this provider would take a key; null when the provider is not known yet (a CONNECT). */
+  readonly carriers: Carriers | null;
+  /** Proxy-Authorization of the CONNECT around this request. */
+  readonly connectAuthorization: string | null;
+  /** A string found where the provider takes a key in a JSON body. */
+  readonly bodyToken: string | null;
+  readonly remoteAddress: string;
+}
+
+/** The answer is the same whatever was wrong, so that it tells nothing about clients or tokens (threats E6). */
+function unknownClient(): ProxyError {
+  return new ProxyError(
+    "client_unknown",
+    "show this service's sidekey token in Proxy-Authorization or in the place of the API key; `sidekey client add` makes one",
+    { fields: ["Proxy-Authenticate", 'Basic realm="sidekey"'] },
+  );
+}
+
+/** @throws ProxyError client_unknown, or not_allowed for an address or a user that the client may not use */
+export function authenticate(
+  policy: PolicySnapshot,
+  tokens: TokenVerifier,
+  claim: Claim,
+  nowMs: number,
+): Identity {
+  const client = authenticatedClient(policy, tokens, claim, nowMs);
+  return { client: client.name, user: claimedUser(client, claim.fields) };
+}
+
+function authenticatedClient(
+  policy: PolicySnapshot,
+  tokens: TokenVerifier,
+  claim: Claim,
+  nowMs: number,
+): PolicyClient {
+  const authorization = fieldValue(claim.fields, "proxy-authorization") ?? claim.connectAuthorization;
+  const shown = authorization === null ? carriedToken(claim) : tokenOf(authorization);
+  if (shown === null && authorization === null) return trustedClient(policy, claim.remoteAddress);
+  const verified = shown === null ? null : tokens.verify(shown.token, nowMs);
+  const client = verified ? policy.clients.get(verified.client) : undefined;
+  if (!client?.token) throw unknownClient();
+  if (shown?.user && shown.user !== client.name) throw unknownClient();
+  if (client.from.length > 0 && !within(client.from, claim.remoteAddress)) {
+    throw new ProxyError("not_allowed", "this client may not connect from this address", {
+      reason: "client_address",
+    });
+  }
+  return client;
+}
+
+interface ShownToken {
+  readonly token: string;
+  /** The name given with Basic authentication; must match the token's client. */
+  readonly user: string;
+}
+
+function tokenOf(authorization: string): ShownToken | null {
+  const space = authorization.indexOf(" ");
+  const scheme = authorization.slice(0, space).toLowerCase();
+  const value = authorization.slice(space + 1).trim();
+  if (scheme === "bearer") return { token: value, user: "" };
+  if (scheme !== "basic") return null;
+  const pair = Buffer.from(value, "base64").toString("latin1");
+  const colon = pair.indexOf(":");
+  return colon === -1 ? null : { user: pair.slice(0, colon), token: pair.slice(colon + 1) };
+}
+
+function carriedToken(claim: Claim): ShownToken | null {
+  if (claim.bodyToken?.startsWith(TOKEN_PREFIX)) return { token: claim.bodyToken, user: "" };
+  if (!claim.carriers) return null;
+  for (const carried of findCarried(claim.fields, claim.query, claim.carriers)) {
+    if (carried.value.startsWith(TOKEN_PREFIX)) return { token: carried.value, user: "" };
+  }
+  return null;
+}
+
+function trustedClient(policy: PolicySnapshot, remoteAddress: string): PolicyClient {
+  for (const client of policy.clients.values()) {
+    if (client.trust.length > 0 && within(client.trust, remoteAddress)) return client;
+  }
+  throw unknownClient();
+}
+
+function claimedUser(client: PolicyClient, fields: Fields): string | null {
+  const user = fieldValue(fields, "sidekey-user");
+  if (user === null) return null;
+  if (client.actsFor === "users" && USER_ID.test(user)) return user;
+  throw new ProxyError("not_allowed", "this client may not act for that user (Sidekey-User)", { reason: "user" });
+}
+
+const USER_ID = /^[\x21-\x7e]{1,128}$/;
+
+function within(ranges: readonly Cidr[], address: string): boolean {
+  return ranges.some((range) => cidrContains(range, address));
+}
+
+/** The value of a field that may occur at most once. */
+function fieldValue(fields: Fields, wanted: string): string | null {
+  let found: string | null = null;
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    if (name.length !== wanted.length || name.toLowerCase() !== wanted) continue;
+    if (found !== null) throw new ProxyError("bad_request", `${wanted} was sent twice`, { reason: "duplicate_field" });
+    found = fields[i + 1] ?? "";
+  }
+  return found;
+}

@@ -1,0 +1,105 @@
+/**
+ * The closed set of answers that sidekey gives in its own name, with their HTTP status. Each has an
+ * entry in docs/errors.md. Provider answers pass through and never use these codes.
+ */
+export const ERROR_STATUS = {
+  bad_request: 400,
+  no_route: 403,
+  not_allowed: 403,
+  upstream_refused_address: 403,
+  method_not_allowed: 405,
+  client_unknown: 407,
+  body_too_large: 413,
+  expectation_failed: 417,
+  authority_mismatch: 421,
+  limit_exceeded: 429,
+  headers_too_large: 431,
+  client_closed: 499,
+  internal: 500,
+  upstream_connect: 502,
+  upstream_dns: 502,
+  upstream_protocol: 502,
+  upstream_tls: 502,
+  no_usable_credential: 503,
+  overloaded: 503,
+  vault_sealed: 503,
+  upstream_timeout: 504,
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_STATUS;
+
+export interface ProxyErrorOptions {
+  /** Finer reason inside the code, from a closed set (`path_not_on_route`); safe for metrics labels. */
+  readonly reason?: string;
+  readonly route?: string | null;
+  /** Extra response fields, flat `[name, value, ...]` (`Retry-After`, `Proxy-Authenticate`). */
+  readonly fields?: readonly string[];
+  readonly cause?: unknown;
+}
+
+/**
+ * An exchange that sidekey itself ends. `publicMessage` goes to the client and is written here, never
+ * taken from a library's error (those may hold URLs or addresses, threats E3).
+ */
+export class ProxyError extends Error {
+  readonly code: ErrorCode;
+  readonly status: number;
+  readonly reason: string | null;
+  readonly publicMessage: string;
+  readonly route: string | null;
+  readonly fields: readonly string[];
+
+  constructor(code: ErrorCode, publicMessage: string, options: ProxyErrorOptions = {}) {
+    super(`${code}: ${publicMessage}`, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = "ProxyError";
+    this.code = code;
+    this.status = ERROR_STATUS[code];
+    this.reason = options.reason ?? null;
+    this.publicMessage = publicMessage;
+    this.route = options.route ?? null;
+    this.fields = options.fields ?? [];
+  }
+}
+
+/** Anything thrown inside an exchange becomes a ProxyError; what we did not foresee is `internal`, without detail. */
+export function toProxyError(error: unknown): ProxyError {
+  if (error instanceof ProxyError) return error;
+  return new ProxyError("internal", "sidekey could not handle this request; see its log for the request id", {
+    cause: error,
+  });
+}
+
+/**
+ * The body of sidekey's own answers, RFC 9457. `path` and query of the request never appear in it.
+ * @param requestId the exchange id that the log line carries too
+ */
+export function problemJson(error: ProxyError, requestId: string): Buffer {
+  return Buffer.from(
+    `${JSON.stringify({
+      type: `urn:sidekey:error:${error.code}`,
+      title: error.code,
+      status: error.status,
+      code: error.code,
+      reason: error.reason ?? undefined,
+      detail: error.publicMessage,
+      route: error.route ?? undefined,
+      request_id: requestId,
+      docs: `docs/errors.md#${error.code}`,
+    })}\n`,
+  );
+}
+
+/** Response fields of sidekey's own answers, flat `[name, value, ...]`; `length` is the body's size in bytes. */
+export function problemFields(error: ProxyError, length: number): string[] {
+  return [
+    "Content-Type",
+    "application/problem+json",
+    "Content-Length",
+    String(length),
+    "Cache-Control",
+    "no-store",
+    "Sidekey-Error",
+    error.code,
+    ...error.fields,
+  ];
+}

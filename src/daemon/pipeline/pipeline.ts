@@ -1,0 +1,238 @@
+import type { InjectionPlan } from "../../providers/auth/plan.ts";
+import { planFor, selectAuth } from "../../providers/auth/plan.ts";
+import { BodyError, readJsonPointer, rewriteJsonBody } from "../../providers/auth/body-json.ts";
+import { type Decision, decide } from "../../policy/decide.ts";
+import { authorityKey } from "../../policy/host.ts";
+import { bucketKey } from "../../policy/limit.ts";
+import type { PolicySnapshot, Route } from "../../policy/compile.ts";
+import { authenticate, type TokenVerifier } from "./authenticate.ts";
+import { bufferBody } from "./buffered-body.ts";
+import { ClientCounter } from "./client-counter.ts";
+import { authorityCarriers } from "./carriers.ts";
+import type { Chooser } from "./choose.ts";
+import { denial } from "./denial.ts";
+import type { Dialer } from "./dial.ts";
+import { type ProxyError, toProxyError, ProxyError as Refusal } from "./errors.ts";
+import { ExchangeState } from "./exchange-state.ts";
+import type { Incoming, Outcome, ParsedRequest, RequestTarget } from "./exchange.ts";
+import { forward } from "./forward.ts";
+import { cleanRequest } from "./headers.ts";
+import { type Injection, inject, withoutSecret } from "./inject.ts";
+import type { Limiter } from "./limiter.ts";
+import type { SecretPool } from "./secret-pool.ts";
+import type { Splice } from "./splice.ts";
+import { relayWebSocket } from "./websocket.ts";
+
+export interface PipelineOptions {
+  readonly policy: () => PolicySnapshot;
+  readonly tokens: () => TokenVerifier;
+  readonly chooser: Chooser;
+  readonly limiter: Limiter;
+  readonly secrets: SecretPool;
+  readonly splice: Splice;
+  readonly dialer: Dialer;
+  readonly vaultSealed: () => boolean;
+  readonly draining: () => boolean;
+  /** Exchanges that one client may have in flight. */
+  readonly maxPerClient: number;
+  readonly limitWaited: (route: string, limit: string, waitMs: number) => void;
+  readonly record: (outcome: Outcome, failure: ProxyError | null) => void;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+}
+
+export type Pipeline = (incoming: Incoming) => Promise<void>;
+
+/** One request, in order. Every way out of it leaves exactly one Outcome (guarantee G12). */
+export function createPipeline(options: PipelineOptions): Pipeline {
+  const inFlight = new ClientCounter(options.maxPerClient);
+  return async function runExchange(incoming: Incoming): Promise<void> {
+    const x = new ExchangeState(incoming, options.now());
+    let failure: ProxyError | null = null;
+    try {
+      if (options.draining()) throw draining();
+      const policy = options.policy();
+      x.parsed = incoming.parse(policy);
+      const body = await keyedBody(policy, x, x.parsed);
+      const route = admit(policy, x, x.parsed, body, options);
+      inFlight.enter(x);
+      x.choice = options.chooser.choose(route, x.identity, authorityOf(x.parsed), x.atMs);
+      await reserve(route, x, options);
+      await send(route, x, x.parsed, body, options);
+    } catch (error) {
+      failure = toProxyError(error);
+      x.fail(failure);
+    } finally {
+      inFlight.leave(x);
+      x.release();
+      options.record(x.outcome(), failure);
+    }
+  };
+}
+
+/** Authenticates and decides. Nothing has been resolved, dialled or opened before this allows it (guarantee G3). */
+function admit(
+  policy: PolicySnapshot,
+  x: ExchangeState,
+  { target }: ParsedRequest,
+  body: Buffer | null,
+  options: PipelineOptions,
+): Route {
+  const { incoming } = x;
+  const carriers = authorityCarriers(policy, target.host, target.port);
+  x.identity = authenticate(
+    policy,
+    options.tokens(),
+    {
+      fields: incoming.fields,
+      query: target.query,
+      carriers,
+      connectAuthorization: incoming.connectAuthorization,
+      bodyToken: body === null ? null : bodyToken(policy, x, target, body),
+      remoteAddress: incoming.remoteAddress,
+    },
+    x.atMs,
+  );
+  const decision: Decision = decide(policy, {
+    host: target.host,
+    port: target.port,
+    path: target.path,
+    method: incoming.method,
+    client: x.identity.client,
+    phase: "request",
+  });
+  x.route = decision.route;
+  if (!decision.allow) throw denial(decision, x.identity.client);
+  return decision.route;
+}
+
+async function reserve(route: Route, x: ExchangeState, options: PipelineOptions): Promise<void> {
+  if (route.limits.length === 0) return;
+  const ids = {
+    client: x.identity.client,
+    credential: x.choice?.credential.name ?? null,
+    provider: route.provider.id,
+    route: route.id,
+    user: x.identity.user,
+  };
+  const wanted = route.limits.map((spec) => ({ spec, key: bucketKey(spec, route.id, ids) }));
+  const queuedAt = performance.now();
+  const reserved = options.limiter.reserve(wanted, x.clientGone());
+  if (!(reserved instanceof Promise)) {
+    x.hold = reserved;
+    return;
+  }
+  try {
+    x.hold = await reserved;
+  } finally {
+    x.waitMs = performance.now() - queuedAt;
+  }
+  if (x.hold.waited) options.limitWaited(route.id, x.hold.waited.limit, x.hold.waited.ms);
+}
+
+async function send(
+  route: Route,
+  x: ExchangeState,
+  parsed: ParsedRequest,
+  body: Buffer | null,
+  options: PipelineOptions,
+): Promise<void> {
+  const { incoming } = x;
+  const { target } = parsed;
+  const authority = authorityOf(parsed);
+  const injection = prepare(route, x, parsed, options);
+  x.injection = injection;
+  const keyed = injection.bodyMarker === null ? body : bodyWith(route, x, target, body, injection.bodyMarker);
+  if (keyed === null && parsed.body !== null && parsed.bodyLength !== null) {
+    injection.fields.push("Content-Length", String(parsed.bodyLength));
+  }
+  if (parsed.expectContinue && body === null) incoming.downstream.sendContinue();
+  const dispatcher = options.dialer.pool({
+    host: target.host,
+    port: target.port,
+    route: route.id,
+    client: x.identity.client,
+    tls: route.upstream === "https",
+    private: route.private,
+    connectTimeoutMs: route.timeouts.connectMs,
+    keepAlive: route.keepAlive,
+  });
+  x.dispatched();
+  const upgraded = await forward(
+    dispatcher,
+    {
+      method: incoming.method,
+      path: injection.query === "" ? target.path : `${target.path}?${injection.query}`,
+      host: authority,
+      fields: injection.fields,
+      body: keyed ?? parsed.body,
+      headersTimeoutMs: route.timeouts.headersMs,
+      idleTimeoutMs: route.timeouts.idleMs,
+      keepAlive: route.keepAlive,
+      upgrade: parsed.websocketKey === null ? null : "websocket",
+      response: x.responseRules(route),
+      spliced: injection.spliced,
+    },
+    incoming.downstream,
+    x.transfer,
+  );
+  if (upgraded) await relayWebSocket(upgraded, parsed.websocketKey ?? "", x, route.timeouts.idleMs);
+}
+
+/** Cleans the request of every key a client could send, then injects, in this order (guarantee G4). */
+function prepare(route: Route, x: ExchangeState, parsed: ParsedRequest, options: PipelineOptions): Injection {
+  const clean = cleanRequest(x.incoming.fields, parsed.target.query, route.provider.carriers);
+  const plan = routePlan(route, x, parsed.target);
+  if (x.choice === null || plan === null) return withoutSecret(clean, route);
+  if (options.vaultSealed()) {
+    throw new Refusal("vault_sealed", "the vault is sealed; unlock it with `sidekey vault unseal`", { route: route.id });
+  }
+  const binding = { authority: authorityOf(parsed), route: route.id, client: x.identity.client };
+  return inject(clean, plan, x.choice, route, binding, options);
+}
+
+function routePlan(route: Pick<Route, "provider">, x: ExchangeState, target: RequestTarget): InjectionPlan | null {
+  const rule = selectAuth(route.provider, { host: target.host, method: x.incoming.method, path: target.path });
+  return rule.scheme === "none" ? null : planFor(rule);
+}
+
+function authorityOf({ target }: ParsedRequest): string {
+  return authorityKey(target.host, target.port);
+}
+
+/** The body, when this provider takes its key (and so the client may show its token) inside a JSON body. */
+async function keyedBody(policy: PolicySnapshot, x: ExchangeState, parsed: ParsedRequest): Promise<Buffer | null> {
+  const candidate = policy.byAuthority.get(authorityOf(parsed))?.[0];
+  if (!candidate || parsed.body === null || !routePlan(candidate, x, parsed.target)?.body) return null;
+  if (parsed.expectContinue) x.incoming.downstream.sendContinue();
+  return bufferBody(parsed.body, parsed.bodyLength);
+}
+
+function bodyToken(policy: PolicySnapshot, x: ExchangeState, target: RequestTarget, body: Buffer): string | null {
+  const candidate = policy.byAuthority.get(authorityKey(target.host, target.port))?.[0];
+  const place = candidate ? routePlan(candidate, x, target)?.body : null;
+  return place ? readJsonPointer(body, place.pointer) : null;
+}
+
+function bodyWith(route: Route, x: ExchangeState, target: RequestTarget, body: Buffer | null, marker: string): Buffer {
+  const place = routePlan(route, x, target)?.body;
+  if (!place || body === null) {
+    throw new Refusal("bad_request", "this request needs a JSON body, because the provider takes its key there", {
+      reason: "body_missing",
+      route: route.id,
+    });
+  }
+  try {
+    return rewriteJsonBody(body, place.pointer, marker, route.provider.carriers.body);
+  } catch (cause) {
+    if (!(cause instanceof BodyError)) throw cause;
+    throw new Refusal("bad_request", `the JSON body cannot take the key: ${cause.message}`, {
+      reason: `body_${cause.reason}`,
+      route: route.id,
+    });
+  }
+}
+
+function draining(): ProxyError {
+  return new Refusal("overloaded", "sidekey is shutting down", { reason: "draining", fields: ["Retry-After", "1"] });
+}

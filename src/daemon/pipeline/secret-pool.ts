@@ -1,0 +1,136 @@
+import type { InjectionPlan, Rendering } from "../../providers/auth/plan.ts";
+import { renderSecret } from "../../providers/auth/plan.ts";
+import type { Secret } from "../../secret.ts";
+
+/**
+ * Opened secrets, kept while exchanges use them and a little longer, then zeroed. The daemon decrypts
+ * (and writes an audit entry) once per burst of traffic instead of once per request.
+ */
+
+export type OpenFields = (credentialId: string, version: number) => Map<string, Secret>;
+
+/** The rendered bytes of one plan of one version; `release` when the exchange has ended. */
+export interface OpenedSecrets {
+  bytesFor(rendering: Rendering): Secret;
+  release(): void;
+}
+
+interface Entry {
+  readonly rendered: Map<Rendering, Secret>;
+  readonly plans: Set<InjectionPlan>;
+  users: number;
+  /** `performance.now()` when the last user left. */
+  idleSince: number;
+}
+
+export class SecretPool {
+  readonly #open: OpenFields;
+  readonly #idleMs: number;
+  readonly #entries = new Map<string, Entry>();
+  readonly #sweeper: NodeJS.Timeout;
+
+  /** @param idleMs how long a secret may stay open without an exchange using it */
+  constructor(open: OpenFields, idleMs: number) {
+    this.#open = open;
+    this.#idleMs = idleMs;
+    this.#sweeper = setInterval(() => this.#sweep(), Math.max(10, idleMs / 4));
+    this.#sweeper.unref();
+  }
+
+  /** Secrets in memory now; zero once idle. */
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** @throws whatever the vault throws (sealed, tampered row, audit not writable); nothing is kept then. */
+  acquire(credentialId: string, version: number, plan: InjectionPlan): OpenedSecrets {
+    const key = `${credentialId}\n${version}`;
+    const entry = this.#entries.get(key) ?? { rendered: new Map(), plans: new Set(), users: 0, idleSince: 0 };
+    if (!entry.plans.has(plan)) this.#fill(entry, credentialId, version, plan);
+    this.#entries.set(key, entry);
+    entry.users++;
+    return lease(entry);
+  }
+
+  /** Zeroes everything at once: the vault was sealed, or the daemon stops. */
+  clear(): void {
+    for (const [key, entry] of this.#entries) this.#drop(key, entry);
+  }
+
+  /** Ends the sweeper and zeroes everything. */
+  close(): void {
+    clearInterval(this.#sweeper);
+    this.clear();
+  }
+
+  /** Replaces the bytes of every open secret in `line` (the log's last line of defence, threats E4). */
+  scrub(line: Buffer): Buffer {
+    let clean = line;
+    for (const entry of this.#entries.values()) {
+      for (const secret of entry.rendered.values()) clean = blank(clean, secret);
+    }
+    return clean;
+  }
+
+  #fill(entry: Entry, credentialId: string, version: number, plan: InjectionPlan): void {
+    const fields = this.#open(credentialId, version);
+    try {
+      for (const rendering of renderings(plan)) {
+        if (!entry.rendered.has(rendering)) entry.rendered.set(rendering, renderSecret(rendering, fields));
+      }
+      entry.plans.add(plan);
+    } finally {
+      for (const secret of fields.values()) secret.wipe();
+    }
+  }
+
+  #sweep(): void {
+    const oldest = performance.now() - this.#idleMs;
+    for (const [key, entry] of this.#entries) {
+      if (entry.users === 0 && entry.idleSince <= oldest) this.#drop(key, entry);
+    }
+  }
+
+  #drop(key: string, entry: Entry): void {
+    for (const secret of entry.rendered.values()) secret.wipe();
+    this.#entries.delete(key);
+  }
+}
+
+function lease(entry: Entry): OpenedSecrets {
+  let held = true;
+  return {
+    bytesFor: (rendering) => {
+      const secret = entry.rendered.get(rendering);
+      if (!secret) throw new Error("internal: a rendering was not opened with its plan");
+      return secret;
+    },
+    release: () => {
+      if (!held) return;
+      held = false;
+      entry.users--;
+      if (entry.users === 0) entry.idleSince = performance.now();
+    },
+  };
+}
+
+function renderings(plan: InjectionPlan): Rendering[] {
+  const all = [...plan.headers, ...plan.query].map((place) => place.render);
+  if (plan.body) all.push(plan.body.render);
+  return all;
+}
+
+/** Shorter values than this would blank ordinary words. */
+const SHORTEST_SCRUBBED = 8;
+
+function blank(line: Buffer, secret: Secret): Buffer {
+  return secret.use((bytes) => {
+    if (bytes.length < SHORTEST_SCRUBBED) return line;
+    let clean = line;
+    for (let at = clean.indexOf(bytes); at !== -1; at = clean.indexOf(bytes, at)) {
+      if (clean === line) clean = Buffer.from(line);
+      clean.fill(0x2a, at, at + bytes.length);
+    }
+    return clean;
+  });
+}

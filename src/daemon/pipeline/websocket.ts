@@ -1,0 +1,67 @@
+import type { Duplex } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import { websocketAccept } from "../../store/crypto.ts";
+import { ProxyError } from "./errors.ts";
+import type { ExchangeState } from "./exchange-state.ts";
+import type { Upgraded } from "./forward.ts";
+import { responseFields } from "./headers.ts";
+
+/**
+ * Joins the two sockets of an accepted WebSocket. The upstream must have proved that it understood the
+ * handshake (RFC 6455 section 4.1), or the client would get a raw connection with the key already spent on it.
+ */
+export async function relayWebSocket(
+  upgraded: Upgraded,
+  key: string,
+  x: ExchangeState,
+  idleMs: number,
+): Promise<void> {
+  const { socket, fields } = upgraded;
+  if (valueOf(fields, "sec-websocket-accept") !== websocketAccept(key)) {
+    socket.destroy();
+    throw new ProxyError("upstream_protocol", "the provider's WebSocket handshake is not valid (Sec-WebSocket-Accept)");
+  }
+  x.transfer.status = 101;
+  const passed = responseFields(fields, { stripCookies: true, stripAuthenticate: true }, true);
+  const client = x.incoming.downstream.switchProtocols(["Connection", "Upgrade", "Upgrade", "websocket", ...passed]);
+  if (x.incoming.upgradeHead?.length) socket.write(x.incoming.upgradeHead);
+  countBytes(socket, client, x);
+  closeWhenIdle(socket, client, idleMs);
+  // Either side's end or error ends both; which one it was does not change the outcome.
+  await Promise.allSettled([pipeline(client, socket), pipeline(socket, client)]);
+}
+
+function valueOf(fields: readonly Buffer[], wanted: string): string | null {
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i]?.toString("latin1").toLowerCase() === wanted) return fields[i + 1]?.toString("latin1") ?? null;
+  }
+  return null;
+}
+
+function countBytes(up: Duplex, down: Duplex, x: ExchangeState): void {
+  down.on("data", (chunk: Buffer) => {
+    x.transfer.bytesUp += chunk.length;
+  });
+  up.on("data", (chunk: Buffer) => {
+    x.transfer.bytesDown += chunk.length;
+  });
+}
+
+function closeWhenIdle(up: Duplex, down: Duplex, idleMs: number): void {
+  let lastByteAt = performance.now();
+  const touch = (): void => {
+    lastByteAt = performance.now();
+  };
+  up.on("data", touch);
+  down.on("data", touch);
+  const timer = setInterval(
+    () => {
+      if (performance.now() - lastByteAt < idleMs) return;
+      up.destroy();
+      down.destroy();
+    },
+    Math.max(100, idleMs / 4),
+  );
+  timer.unref();
+  up.once("close", () => clearInterval(timer));
+}

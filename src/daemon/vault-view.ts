@@ -1,0 +1,87 @@
+import type { KnownObjects } from "../policy/compile.ts";
+import type { Credential } from "../store/credentials.ts";
+import type { TokenTable } from "../store/clients.ts";
+import type { Vault } from "../store/vault.ts";
+import type { CredentialTable } from "./pipeline/choose.ts";
+
+const POLL_MS = 250;
+
+/**
+ * What the daemon knows of the vault without opening a secret: credentials and token hashes, in memory,
+ * so no request reads the database. Another process's change (the CLI) is noticed within a second.
+ */
+export interface VaultView extends CredentialTable {
+  readonly tokens: TokenTable;
+  readonly known: KnownObjects;
+  list(): readonly Credential[];
+  close(): void;
+}
+
+interface Loaded {
+  readonly byName: ReadonlyMap<string, Credential>;
+  readonly owned: ReadonlyMap<string, Credential>;
+  readonly tokens: TokenTable;
+  readonly known: KnownObjects;
+}
+
+/**
+ * @param onChange called after a change of the vault has been taken over
+ * @param onFailure called when the vault cannot be read; what was known stays in use
+ */
+export function watchVault(vault: Vault, onChange: () => void, onFailure: (error: unknown) => void): VaultView {
+  let loaded = load(vault);
+  let seen = vault.dataVersion();
+  const timer = setInterval(() => {
+    try {
+      const version = vault.dataVersion();
+      if (version === seen) return;
+      loaded = load(vault);
+      seen = version;
+      onChange();
+    } catch (error) {
+      onFailure(error);
+    }
+  }, POLL_MS);
+  timer.unref();
+  return {
+    get tokens() {
+      return loaded.tokens;
+    },
+    get known() {
+      return loaded.known;
+    },
+    list: () => [...loaded.byName.values()],
+    byName: (name) => loaded.byName.get(name),
+    ownedBy: (provider, userId) => loaded.owned.get(ownedKey(provider, userId)),
+    close: () => clearInterval(timer),
+  };
+}
+
+function load(vault: Vault): Loaded {
+  const credentials = vault.listCredentials();
+  const nowMs = Date.now();
+  const live = vault
+    .listClientTokens()
+    .filter((token) => token.revokedAt === null && (token.expiresAt === null || token.expiresAt > nowMs));
+  return {
+    byName: new Map(credentials.map((credential) => [credential.name, credential])),
+    owned: new Map(
+      credentials.flatMap((credential): [string, Credential][] =>
+        credential.owner.kind === "user"
+          ? [[ownedKey(credential.provider, credential.owner.id), credential]]
+          : [],
+      ),
+    ),
+    tokens: vault.loadTokenTable(),
+    known: {
+      credentials: new Map(
+        credentials.map(({ name, provider, environment }) => [name, { provider, environment }]),
+      ),
+      clients: new Set(live.map((token) => token.client)),
+    },
+  };
+}
+
+function ownedKey(provider: string, userId: string): string {
+  return `${provider}\n${userId}`;
+}

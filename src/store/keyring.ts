@@ -1,0 +1,199 @@
+import { Secret } from "../secret.ts";
+import { canonicalBytes } from "./canonical.ts";
+import { constantTimeEqual, KEY_BYTES, kdf, mac, randomBytes } from "./crypto.ts";
+import { type Database, guard } from "./database.ts";
+import { UnlockError, type UnlockProblem, VaultError, VaultSealedError, VaultTamperedError } from "./errors.ts";
+import {
+  type PassphraseCost,
+  type Unlocker,
+  unlockerName,
+  unwrapRootKey,
+  type Wrapper,
+  wrapRootKey,
+} from "./wrappers.ts";
+
+/** Version of everything described in docs/vault-format.md. */
+export const VAULT_FORMAT = 1;
+
+/** Subkeys of the root key: id and KDF context. Numbers are part of the format; never reuse one. */
+const SUBKEYS = {
+  header: [1, "skheader"],
+  rows: [2, "skrowmac"],
+  state: [3, "skstate_"],
+  audit: [4, "skaudit_"],
+  categories: [5, "skcatkey"],
+  blobs: [6, "skblobs_"],
+  fingerprint: [7, "skfngprt"],
+  backup: [8, "skbackup"],
+  log: [9, "sklogmac"],
+} as const;
+
+type SubkeyName = keyof typeof SUBKEYS;
+
+/** What an unsealed vault holds in memory. The root key itself is wiped once these are derived. */
+export type Keyring = { readonly vault: string } & { readonly [name in SubkeyName]: Secret };
+
+export interface Header {
+  id: number;
+  vault: string;
+  format: number;
+  epoch: number;
+  created_at: number;
+  mac: Buffer;
+}
+
+/** Derives the subkeys. The caller wipes `root`. */
+function keyringOf(root: Secret, vault: string): Keyring {
+  const subkeys = (Object.keys(SUBKEYS) as SubkeyName[]).map((name) => {
+    const [id, context] = SUBKEYS[name];
+    return [name, kdf(root, id, context)] as const;
+  });
+  return { vault, ...(Object.fromEntries(subkeys) as Record<SubkeyName, Secret>) };
+}
+
+export function wipeKeyring(keys: Keyring): void {
+  for (const name of Object.keys(SUBKEYS) as SubkeyName[]) keys[name].wipe();
+}
+
+/**
+ * Gives an empty database its root key, wrapped for `unlocker`, and its header.
+ * @throws UnlockError, DatabaseError
+ */
+export async function createKeyring(
+  db: Database,
+  unlocker: Unlocker,
+  options: { cost: PassphraseCost; now: number },
+): Promise<Keyring> {
+  const vault = randomBytes(16).toString("hex");
+  const root = Secret.adopt(randomBytes(KEY_BYTES));
+  try {
+    const wrapper = await wrapRootKey(root, unlocker, vault, options);
+    const keys = keyringOf(root, vault);
+    db.transaction(() => {
+      insertWrapper(db, wrapper);
+      const header = { id: 1, vault, format: VAULT_FORMAT, epoch: 1, created_at: options.now };
+      const columns =
+        "(id, vault, format, epoch, created_at, mac) VALUES (@id, @vault, @format, @epoch, @created_at, @mac)";
+      db.prepare(`INSERT INTO vault ${columns}`).run({ ...header, mac: headerMac(keys, header, [wrapper]) });
+    }).immediate();
+    return keys;
+  } finally {
+    root.wipe();
+  }
+}
+
+/**
+ * Opens the root key with the first unlocker that fits, checks the header and derives the subkeys.
+ * @returns `by` names the unlocker that fitted
+ * @throws VaultSealedError with one problem per unlocker; VaultTamperedError when the wrappers were edited
+ */
+export async function openKeyring(
+  db: Database,
+  unlockers: readonly Unlocker[],
+): Promise<{ keys: Keyring; by: string }> {
+  const { root, by } = await openRootKey(db, unlockers);
+  const keys = keyringOf(root, readHeader(db).vault);
+  root.wipe();
+  try {
+    // One snapshot: another process may be changing the wrappers right now.
+    guard(db.name, () => db.transaction(() => assertHeader(db, keys))());
+    return { keys, by };
+  } catch (error) {
+    wipeKeyring(keys);
+    throw error;
+  }
+}
+
+async function openRootKey(db: Database, unlockers: readonly Unlocker[]): Promise<{ root: Secret; by: string }> {
+  const { vault, wrappers } = guard(db.name, () => ({ vault: readHeader(db).vault, wrappers: readWrappers(db) }));
+  const problems: UnlockProblem[] = [];
+  for (const unlocker of unlockers) {
+    const by = unlockerName(unlocker);
+    try {
+      return { root: await unwrapRootKey(wrappers, unlocker, vault), by };
+    } catch (error) {
+      const code = error instanceof UnlockError ? error.code : "unavailable";
+      problems.push({ by, code, message: error instanceof Error ? error.message : String(error) });
+    }
+  }
+  const reasons = problems.map((problem) => `${problem.by}: ${problem.message}`).join("; ");
+  throw new VaultSealedError(`the vault stays sealed: ${reasons || "no unlocker is configured"}`, problems);
+}
+
+/**
+ * A stanza for a further unlocker; one that already opens the vault proves the right to add it.
+ * Insert it with `insertWrapper` and `renewHeader` in one transaction.
+ */
+export async function prepareWrapper(
+  db: Database,
+  unlockers: readonly Unlocker[],
+  added: Unlocker,
+  options: { cost: PassphraseCost; now: number },
+): Promise<Wrapper> {
+  const { root } = await openRootKey(db, unlockers);
+  try {
+    return await wrapRootKey(root, added, readHeader(db).vault, options);
+  } finally {
+    root.wipe();
+  }
+}
+
+export function readHeader(db: Database): Header {
+  const header = db.prepare("SELECT * FROM vault").get() as Header | undefined;
+  if (header === undefined) throw new VaultTamperedError("vault.db vault", "the vault's header is missing");
+  if (header.format !== VAULT_FORMAT) {
+    throw new VaultTamperedError("vault.db vault", `format ${header.format} is not known to this version`);
+  }
+  return header;
+}
+
+export function readWrappers(db: Database): Wrapper[] {
+  return db.prepare("SELECT * FROM wrappers ORDER BY id").all() as Wrapper[];
+}
+
+export function insertWrapper(db: Database, wrapper: Wrapper): void {
+  const columns = "(id, kind, params, wrapped, created_at) VALUES (@id, @kind, @params, @wrapped, @created_at)";
+  db.prepare(`INSERT INTO wrappers ${columns}`).run(wrapper);
+}
+
+/** @returns the kind of the deleted stanza @throws VaultError not_found, or refused for the last one */
+export function deleteWrapper(db: Database, id: string): string {
+  const wrappers = readWrappers(db);
+  const found = wrappers.find((wrapper) => wrapper.id === id);
+  if (found === undefined)
+    throw new VaultError("not_found", `there is no wrapper ${id}; \`sidekey vault wrapper list\` shows them`);
+  if (wrappers.length === 1) {
+    throw new VaultError("refused", "this is the last wrapper: without it nothing opens the vault. Add another first");
+  }
+  db.prepare("DELETE FROM wrappers WHERE id = ?").run(id);
+  return found.kind;
+}
+
+/** After a change of the wrappers: the next epoch, and a header MAC over what is there now. Call `assertHeader` before the change. */
+export function renewHeader(db: Database, keys: Keyring): void {
+  const header = readHeader(db);
+  const renewed = { ...header, epoch: header.epoch + 1 };
+  const value = headerMac(keys, renewed, readWrappers(db));
+  db.prepare("UPDATE vault SET epoch = ?, mac = ?").run(renewed.epoch, value);
+}
+
+/** @throws VaultTamperedError when a stanza, the epoch or anything else in the header is not ours */
+export function assertHeader(db: Database, keys: Keyring): void {
+  const header = readHeader(db);
+  if (constantTimeEqual(header.mac, headerMac(keys, header, readWrappers(db)))) return;
+  throw new VaultTamperedError("vault.db wrappers", "a wrapper or the header was edited, added or removed");
+}
+
+function headerMac(keys: Keyring, header: Omit<Header, "mac">, wrappers: readonly Wrapper[]): Buffer {
+  const { vault, format, epoch, created_at } = header;
+  const stanzas = [...wrappers]
+    .sort((a, b) => (a.id < b.id ? -1 : 1))
+    .map(({ id, kind, params, wrapped, created_at }) => ({
+      id,
+      kind,
+      params,
+      wrapped: wrapped.toString("base64"),
+      created_at,
+    }));
+  return mac(keys.header, canonicalBytes({ created_at, epoch, format, vault, wrappers: stanzas }));
+}

@@ -1,0 +1,112 @@
+import { type CanonicalObject, type CanonicalValue, canonicalBytes } from "./canonical.ts";
+import { constantTimeEqual, mac } from "./crypto.ts";
+import type { Database } from "./database.ts";
+import { VaultTamperedError } from "./errors.ts";
+import { assertHeader, type Keyring } from "./keyring.ts";
+
+/** Tables whose every row carries a MAC over all its other columns, with their primary keys. */
+const PRIMARY_KEYS = {
+  vault: ["id"],
+  categories: ["name"],
+  credentials: ["id"],
+  versions: ["credential", "number"],
+  client_tokens: ["id"],
+  sealed_blobs: ["name"],
+} as const;
+
+/** A table name is spliced into SQL, so it only ever comes from the list above. */
+export type Table = keyof typeof PRIMARY_KEYS;
+/** The tables with ordinary row MACs; `vault` has the header MAC instead (see keyring.ts). */
+export type SealedTable = Exclude<Table, "vault">;
+export type Row = Record<string, string | number | null | Buffer>;
+
+/** The MAC of one row: keyed BLAKE2b over the canonical JSON of table, vault and every column (blobs as base64). */
+export function rowMac(keys: Keyring, table: SealedTable, row: Row): Buffer {
+  return mac(keys.rows, canonicalBytes({ format: 1, row: rowColumns(row), table, vault: keys.vault }));
+}
+
+function rowColumns(row: Row): CanonicalObject {
+  const columns: Record<string, CanonicalValue> = {};
+  for (const [name, value] of Object.entries(row)) {
+    if (name !== "mac") columns[name] = Buffer.isBuffer(value) ? value.toString("base64") : value;
+  }
+  return columns;
+}
+
+/** Inserts `row`, or replaces all columns of the row with the same primary key, with a fresh MAC. */
+export function putRow(db: Database, keys: Keyring, table: SealedTable, row: Row): void {
+  const full: Row = { ...row, mac: rowMac(keys, table, row) };
+  const columns = Object.keys(full);
+  const primary: readonly string[] = PRIMARY_KEYS[table];
+  const changes = columns.filter((name) => !primary.includes(name)).map((name) => `${name} = excluded.${name}`);
+  db.prepare(
+    `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map((name) => `@${name}`).join(", ")})
+     ON CONFLICT (${primary.join(", ")}) DO UPDATE SET ${changes.join(", ")}`,
+  ).run(full);
+}
+
+/**
+ * Rows of `table` whose columns equal `where`, in primary-key order.
+ * @param keys null while the vault is sealed: rows are then read as they are, and nothing may be trusted to them
+ * @throws VaultTamperedError naming the first row whose MAC is wrong
+ */
+export function getRows<T extends object>(
+  db: Database,
+  keys: Keyring | null,
+  table: SealedTable,
+  where: Row = {},
+): T[] {
+  const names = Object.keys(where);
+  const filter = names.length === 0 ? "" : `WHERE ${names.map((name) => `${name} = @${name}`).join(" AND ")}`;
+  const order = PRIMARY_KEYS[table].join(", ");
+  const rows = db.prepare(`SELECT * FROM ${table} ${filter} ORDER BY ${order}`).all(where) as Row[];
+  if (keys !== null) for (const row of rows) assertRow(keys, table, row);
+  return rows as T[];
+}
+
+function assertRow(keys: Keyring, table: SealedTable, row: Row): void {
+  let good = false;
+  try {
+    good = Buffer.isBuffer(row.mac) && constantTimeEqual(row.mac, rowMac(keys, table, row));
+  } catch {
+    // A column that has no canonical form (an integer beyond 2^53) was not written by us either.
+  }
+  if (good) return;
+  const id = PRIMARY_KEYS[table].map((column) => String(row[column])).join("/");
+  throw new VaultTamperedError(`vault.db ${table} ${id}`, "this row was edited or planted");
+}
+
+/** Names every row whose MAC is wrong, the header included. */
+export function findBadRows(db: Database, keys: Keyring): string[] {
+  const problems: string[] = [];
+  const check = (assert: () => void): void => {
+    try {
+      assert();
+    } catch (error) {
+      if (!(error instanceof VaultTamperedError)) throw error;
+      problems.push(error.message);
+    }
+  };
+  check(() => assertHeader(db, keys));
+  for (const table of Object.keys(PRIMARY_KEYS) as Table[]) {
+    if (table === "vault") continue;
+    for (const row of getRows<Row>(db, null, table)) check(() => assertRow(keys, table, row));
+  }
+  return problems;
+}
+
+/**
+ * One value over all rows of the vault. Each audit entry carries it, so a deleted row, or a row put back to an
+ * older (correctly MACed) content, no longer fits the end of the chain.
+ */
+export function stateDigest(db: Database, keys: Keyring): Buffer {
+  const parts: Buffer[] = [];
+  for (const table of Object.keys(PRIMARY_KEYS) as Table[]) {
+    const macs = db
+      .prepare(`SELECT mac FROM ${table} ORDER BY ${PRIMARY_KEYS[table].join(", ")}`)
+      .pluck()
+      .all();
+    parts.push(Buffer.from(`${table} ${macs.length}\n`, "ascii"), ...(macs as Buffer[]));
+  }
+  return mac(keys.state, Buffer.concat(parts));
+}

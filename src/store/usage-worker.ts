@@ -1,0 +1,190 @@
+import { parentPort, workerData } from "node:worker_threads";
+import { type Database, guard, openUsageDatabase } from "./database.ts";
+import type { LimitStateRow, UsageAck, UsageMessage, UsageRecord, UsageWorkerData } from "./usage-record.ts";
+import { DAY_MS, HOUR_MS, LATENCY_BOUNDS_MS, ROLLUP_KEYS, ROLLUP_SUMS, USAGE_MIGRATIONS } from "./usage-schema.ts";
+
+/*
+ * The thread that owns usage.db, so that a slow disk never delays a request. It answers every message with
+ * one ack; a failed write is an ack with a problem, and the thread goes on.
+ */
+
+/** Rows that one retention step deletes: a few ms of lock at most. */
+const SLICE_ROWS = 500;
+/** Pause between two steps, so that batches come first. */
+const SLICE_PAUSE_MS = 20;
+
+const COLUMNS = [
+  "at_ms",
+  "route",
+  "provider",
+  "credential",
+  "version",
+  "client",
+  "user",
+  "form",
+  "method",
+  "host",
+  "path",
+  "status",
+  "outcome",
+  "denied",
+  "error",
+  "bytes_up",
+  "bytes_down",
+  "total_us",
+  "upstream_us",
+  "overhead_us",
+  "wait_us",
+  "attempts",
+] as const;
+
+type Column = string | number | null;
+
+function rowOf(record: UsageRecord): Column[] {
+  return [
+    record.atMs,
+    record.route,
+    record.provider,
+    record.credential,
+    record.version,
+    record.client,
+    record.user,
+    record.form,
+    record.method,
+    record.host,
+    record.path,
+    record.status,
+    record.outcome,
+    Number(record.denied),
+    Number(record.error),
+    record.bytesUp,
+    record.bytesDown,
+    microseconds(record.totalMs),
+    record.upstreamMs === null ? null : microseconds(record.upstreamMs),
+    record.overheadMs === null ? null : microseconds(record.overheadMs),
+    microseconds(record.waitMs),
+    record.attempts,
+  ];
+}
+
+function microseconds(ms: number): number {
+  return Math.round(ms * 1000);
+}
+
+interface Rollup {
+  keys: readonly Column[];
+  sums: number[];
+}
+
+/** Adds the batch up in memory first, because it touches few rollup rows many times. */
+function addUp(records: readonly UsageRecord[], bucketMs: number): Iterable<Rollup> {
+  const rollups = new Map<string, Rollup>();
+  for (const record of records) {
+    const bucket = Math.floor(record.atMs / bucketMs) * bucketMs;
+    const keys = [bucket, ...ROLLUP_KEYS.map((key) => record[key] ?? "")];
+    const id = JSON.stringify(keys);
+    const rollup = rollups.get(id) ?? { keys, sums: new Array<number>(ROLLUP_SUMS.length).fill(0) };
+    rollups.set(id, rollup);
+    for (const [at, value] of sumsOf(record).entries()) rollup.sums[at] = (rollup.sums[at] ?? 0) + value;
+  }
+  return rollups.values();
+}
+
+/** In the order of ROLLUP_SUMS. */
+function sumsOf(record: UsageRecord): number[] {
+  const { error, denied, bytesUp, bytesDown, totalMs } = record;
+  const slower = LATENCY_BOUNDS_MS.findIndex((bound) => totalMs <= bound);
+  const latency = slower === -1 ? LATENCY_BOUNDS_MS.length : slower;
+  const counts = [...LATENCY_BOUNDS_MS, 0].map((_, at) => Number(at === latency));
+  return [1, Number(error), Number(denied), bytesUp, bytesDown, microseconds(totalMs), ...counts];
+}
+
+function rollupSql(table: string): string {
+  const columns = ["bucket", ...ROLLUP_KEYS, ...ROLLUP_SUMS];
+  const add = ROLLUP_SUMS.map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ");
+  return (
+    `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")}) ` +
+    `ON CONFLICT (bucket, ${ROLLUP_KEYS.join(", ")}) DO UPDATE SET ${add}`
+  );
+}
+
+function prepare(db: Database) {
+  const insert = db.prepare(`INSERT INTO usage (${COLUMNS.join(", ")}) VALUES (${COLUMNS.map(() => "?").join(", ")})`);
+  const hourly = db.prepare(rollupSql("usage_hourly"));
+  const daily = db.prepare(rollupSql("usage_daily"));
+  const forgetLimits = db.prepare("DELETE FROM limit_state");
+  const insertLimit = db.prepare("INSERT OR REPLACE INTO limit_state (key, state) VALUES (?, ?)");
+  const expire = db.prepare(
+    "DELETE FROM usage WHERE id IN (SELECT id FROM usage WHERE at_ms < ? ORDER BY at_ms LIMIT ?)",
+  );
+  const expireHours = db.prepare("DELETE FROM usage_hourly WHERE bucket < ?");
+  const expireDays = db.prepare("DELETE FROM usage_daily WHERE bucket < ?");
+  return {
+    /** Raw rows and rollups in one transaction: after any crash the rollups are the sum of the rows. */
+    writeBatch: db.transaction((records: readonly UsageRecord[]) => {
+      for (const record of records) insert.run(rowOf(record));
+      for (const { keys, sums } of addUp(records, HOUR_MS)) hourly.run([...keys, ...sums]);
+      for (const { keys, sums } of addUp(records, DAY_MS)) daily.run([...keys, ...sums]);
+    }).immediate,
+    writeLimits: db.transaction((rows: readonly LimitStateRow[]) => {
+      forgetLimits.run();
+      for (const { key, state } of rows) insertLimit.run(key, state);
+    }).immediate,
+    /** One step; true when nothing before `beforeMs` is left. The rollups go with the last rows. */
+    expireSlice: db.transaction((beforeMs: number): boolean => {
+      const { changes } = expire.run(beforeMs, SLICE_ROWS);
+      if (changes === SLICE_ROWS) return false;
+      expireHours.run(beforeMs);
+      expireDays.run(beforeMs);
+      return true;
+    }).immediate,
+  };
+}
+
+function serve(port: NonNullable<typeof parentPort>, { path, keepDays }: UsageWorkerData): void {
+  const db = guard(path, () => openUsageDatabase(path, USAGE_MIGRATIONS));
+  const statements = prepare(db);
+  let closing = false;
+
+  function attempt(id: number, work: () => void): void {
+    let problem: string | null = null;
+    try {
+      guard(path, work);
+    } catch (error) {
+      problem = error instanceof Error ? error.message : "unknown failure";
+    }
+    port.postMessage({ id, problem } satisfies UsageAck);
+  }
+
+  /** Whole UTC days only, so that raw rows, hours and days always end at the same edge. */
+  function sweep(id: number, nowMs: number): void {
+    const beforeMs = (Math.floor(nowMs / DAY_MS) - keepDays) * DAY_MS;
+    const step = (): void => {
+      try {
+        if (!closing && !statements.expireSlice(beforeMs)) {
+          setTimeout(step, SLICE_PAUSE_MS);
+          return;
+        }
+        port.postMessage({ id, problem: null } satisfies UsageAck);
+      } catch (error) {
+        attempt(id, () => {
+          throw error;
+        });
+      }
+    };
+    step();
+  }
+
+  port.on("message", (message: UsageMessage) => {
+    if (message.kind === "batch") attempt(message.id, () => statements.writeBatch(message.records));
+    else if (message.kind === "limits") attempt(message.id, () => statements.writeLimits(message.rows));
+    else if (message.kind === "sweep") sweep(message.id, message.nowMs);
+    else {
+      closing = true;
+      attempt(message.id, () => db.close());
+      port.close();
+    }
+  });
+}
+
+if (parentPort !== null) serve(parentPort, workerData as UsageWorkerData);

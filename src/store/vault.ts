@@ -1,0 +1,344 @@
+import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import type { Secret } from "../secret.ts";
+import { type AuditEntry, type AuditNote, type ChainProblem, listEntries } from "./audit.ts";
+import { removeStaleAnchors } from "./audit-anchor.ts";
+import { ensureCategory, FIRST_CATEGORIES } from "./categories.ts";
+import * as clients from "./clients.ts";
+import * as credentials from "./credentials.ts";
+import { randomBytes, ready } from "./crypto.ts";
+import {
+  assertDirectoryPrivate,
+  type Database,
+  fileError,
+  guard,
+  moveIntoPlace,
+  openVaultDatabase,
+  syncDirectory,
+} from "./database.ts";
+import { VaultError } from "./errors.ts";
+import * as keyring from "./keyring.ts";
+import { Ledger } from "./ledger.ts";
+import * as blobs from "./sealed-blobs.ts";
+import { PASSPHRASE_COST, type PassphraseCost, type Unlocker, unlockerName, type Wrapper } from "./wrappers.ts";
+
+export interface VaultOptions {
+  /** ms since the epoch */
+  now?: () => number;
+  /** Argon2id cost of new passphrase wrappers */
+  cost?: PassphraseCost;
+  /** who audit entries of unsealing and opening name; "sidekey" unless given */
+  actor?: string;
+  /** opens vault.db; a test passes one with a small page limit */
+  openDatabase?: (path: string, options?: { create?: boolean }) => Database;
+}
+
+/** A wrapper as `listWrappers` shows it. */
+export type WrapperInfo = Pick<Wrapper, "id" | "kind"> & { createdAt: number };
+
+type Fields = ReadonlyMap<string, Secret>;
+
+const FILE = "vault.db";
+
+/**
+ * Makes the vault of `directory` (created 0700 when missing) and returns it unsealed. It appears whole or not at all:
+ * it is built under another name and linked into place. A missing key file is made and stays even after a failure,
+ * because another process may already use it; the next attempt takes it up.
+ * @throws VaultError exists; DatabaseError; UnlockError
+ */
+export async function createVault(directory: string, unlocker: Unlocker, options: VaultOptions = {}): Promise<Vault> {
+  await ready();
+  makeDirectory(directory);
+  const path = join(directory, FILE);
+  assertNothingThere(path);
+  const building = `${path}.${randomBytes(4).toString("hex")}.new`;
+  try {
+    const keys = await buildVault(directory, building, unlocker, options);
+    return placeVault(directory, building, { keys, by: unlockerName(unlocker) }, options);
+  } finally {
+    for (const suffix of ["", "-wal", "-shm"]) rmSync(`${building}${suffix}`, { force: true });
+  }
+}
+
+/**
+ * Opens the vault of `directory`, sealed.
+ * @throws VaultError missing; DatabaseError
+ */
+export function openVault(directory: string, options: VaultOptions = {}): Vault {
+  const path = join(directory, FILE);
+  if (!existsSync(path))
+    throw new VaultError("missing", `${path} does not exist; run \`sidekey init\` to make a vault`);
+  const now = options.now ?? Date.now;
+  removeStaleAnchors(directory, now());
+  const open = options.openDatabase ?? openVaultDatabase;
+  return new Vault(new Ledger(open(path), directory, now), options);
+}
+
+/** The sealed store of one data directory. Several processes may have it open; each change is durable when it returns. */
+export class Vault {
+  /** random, fixed when the vault was made; everything sealed is bound to it */
+  readonly id: string;
+  readonly #ledger: Ledger;
+  readonly #actor: string;
+  readonly #wrapping: { cost: PassphraseCost; now: () => number };
+
+  constructor(ledger: Ledger, options: VaultOptions) {
+    this.#ledger = ledger;
+    this.#actor = options.actor ?? "sidekey";
+    this.#wrapping = { cost: options.cost ?? PASSPHRASE_COST, now: options.now ?? Date.now };
+    this.id = guard(ledger.db.name, () => keyring.readHeader(ledger.db).vault);
+  }
+
+  get sealed(): boolean {
+    return this.#ledger.sealed;
+  }
+
+  /**
+   * Opens the root key with the first unlocker that fits, after checking that nothing was rolled back.
+   * @param options.acceptRollback who vouches for a restored older copy
+   * @throws VaultSealedError with a problem per unlocker; VaultTamperedError
+   */
+  async unseal(unlockers: readonly Unlocker[], options: { acceptRollback?: string } = {}): Promise<{ by: string }> {
+    await ready();
+    const { keys, by } = await keyring.openKeyring(this.#ledger.db, unlockers);
+    this.#ledger.unseal(keys, { by, actor: this.#actor, ...options });
+    return { by };
+  }
+
+  /** Wipes the keys from memory. What was already opened stays with its caller. */
+  seal(): void {
+    this.#ledger.seal();
+  }
+
+  close(): void {
+    this.#ledger.close();
+  }
+
+  /** Changes whenever credentials, tokens or anything else but the audit may have; cheap enough to poll. */
+  dataVersion(): number {
+    return this.#ledger.dataVersion();
+  }
+
+  listWrappers(): WrapperInfo[] {
+    const wrappers = this.#ledger.read(({ db }) => keyring.readWrappers(db));
+    return wrappers.map(({ id, kind, created_at }) => ({ id, kind, createdAt: created_at }));
+  }
+
+  /** Adds a way to unseal. `unlockers` must open the vault: holding it unsealed does not give away the root key. */
+  async addWrapper(added: Unlocker, unlockers: readonly Unlocker[], actor: string): Promise<{ id: string }> {
+    const { cost, now } = this.#wrapping;
+    const wrapper = await keyring.prepareWrapper(this.#ledger.db, unlockers, added, { cost, now: now() });
+    this.#ledger.write(({ db, keys, note }) => {
+      keyring.assertHeader(db, keys);
+      keyring.insertWrapper(db, wrapper);
+      keyring.renewHeader(db, keys);
+      note({ actor, action: "wrapper.add", object: `wrapper:${wrapper.id}`, detail: { kind: wrapper.kind } });
+    });
+    return { id: wrapper.id };
+  }
+
+  /** Removes a way to unseal. Older backups still open with it. @throws VaultError not_found, or refused for the last one */
+  removeWrapper(id: string, actor: string): void {
+    this.#ledger.write(({ db, keys, note }) => {
+      keyring.assertHeader(db, keys);
+      const kind = keyring.deleteWrapper(db, id);
+      keyring.renewHeader(db, keys);
+      note({ actor, action: "wrapper.remove", object: `wrapper:${id}`, detail: { kind } });
+    });
+  }
+
+  addCredential(added: credentials.NewCredential, fields: Fields, actor: string): credentials.Credential {
+    return this.#ledger.write((transaction) => credentials.addCredential(transaction, added, fields, actor));
+  }
+
+  addVersion(name: string, fields: Fields, stage: "current" | "pending", actor: string): credentials.Credential {
+    return this.#ledger.write((transaction) => credentials.addVersion(transaction, name, { fields, stage, actor }));
+  }
+
+  /** Makes a pending version current, or a previous one current again (roll-back). */
+  promote(name: string, version: number, actor: string): credentials.Credential {
+    return this.#ledger.write((transaction) => credentials.promoteVersion(transaction, name, version, actor));
+  }
+
+  revokeVersion(name: string, version: number, actor: string): credentials.Credential {
+    return this.#ledger.write((transaction) => credentials.revokeVersion(transaction, name, version, actor));
+  }
+
+  setState(name: string, state: "enabled" | "disabled", actor: string): credentials.Credential {
+    return this.#ledger.write((transaction) => credentials.setCredentialState(transaction, name, state, actor));
+  }
+
+  removeCredential(name: string, actor: string): void {
+    this.#ledger.write((transaction) => credentials.removeCredential(transaction, name, actor));
+  }
+
+  /** Works while sealed too; what it returns is then unchecked and only good for showing. */
+  listCredentials(): credentials.Credential[] {
+    return this.#ledger.read(credentials.listCredentials);
+  }
+
+  /** @throws VaultError not_found */
+  getCredential(name: string): credentials.Credential {
+    return this.#ledger.read((view) => credentials.getCredential(view, name));
+  }
+
+  /** Every credential of `provider` that belongs to the user, whatever its environment and state. */
+  findOwned(provider: string, userId: string): credentials.Credential[] {
+    return this.#ledger.read((view) => credentials.findOwned(view, provider, userId));
+  }
+
+  /**
+   * Opens the secret fields of one version. The audit entry `secret.open` is on disk before this returns; when it
+   * cannot be written nothing is handed out. The caller wipes every Secret.
+   * @throws VaultSealedError, VaultError (not_found, refused), VaultTamperedError, DatabaseError
+   */
+  openFields(credentialId: string, version: number, purpose: string): Map<string, Secret> {
+    let opened: Map<string, Secret> | null = null;
+    try {
+      return this.#ledger.record((transaction) => {
+        opened = credentials.openCredential(transaction, credentialId, version, { purpose, actor: this.#actor });
+        return opened;
+      });
+    } catch (error) {
+      wipeAll(opened);
+      throw error;
+    }
+  }
+
+  /** Stores, or replaces, a secret of sidekey itself. */
+  putSealed(name: string, plaintext: Secret, actor: string): void {
+    this.#ledger.write((transaction) => blobs.putSealed(transaction, name, plaintext, actor));
+  }
+
+  /** Opens what `putSealed` stored, audited as `openFields` is; null when there is none. The caller wipes it. */
+  openSealed(name: string, purpose: string): Secret | null {
+    void this.#ledger.keys;
+    if (!this.#ledger.read((view) => blobs.hasSealed(view, name))) return null;
+    let opened: Secret | null = null;
+    try {
+      return this.#ledger.record((transaction) => {
+        opened = blobs.openSealed(transaction, name, { purpose, actor: this.#actor });
+        return opened;
+      });
+    } catch (error) {
+      wipeAll(opened === null ? null : new Map([[name, opened]]));
+      throw error;
+    }
+  }
+
+  /** Makes a token for a client; `token` is shown once and never again. */
+  addClientToken(
+    client: string,
+    options: { expiresAt?: number | null; label?: string },
+    actor: string,
+  ): { token: string; id: string } {
+    return this.#ledger.write((transaction) => clients.addClientToken(transaction, client, options, actor));
+  }
+
+  listClientTokens(): clients.ClientToken[] {
+    return this.#ledger.read(clients.listClientTokens);
+  }
+
+  /** Revokes one token (by id) or all tokens of a client; returns the ids. @throws VaultError not_found */
+  revokeClientTokens(clientOrId: string, actor: string): string[] {
+    return this.#ledger.write((transaction) => clients.revokeClientTokens(transaction, clientOrId, actor));
+  }
+
+  /** @throws VaultSealedError: unchecked token rows must not let anybody in */
+  loadTokenTable(): clients.TokenTable {
+    void this.#ledger.keys;
+    return this.#ledger.read(clients.loadTokenTable);
+  }
+
+  /** Adds an audit entry for something that happened outside the vault (a policy reload, a start). */
+  audit(entry: AuditNote): void {
+    this.#ledger.record(({ note }) => note(entry));
+  }
+
+  /** Entries, oldest first. @param filter.since ms since the epoch @param filter.limit newest so many, 1000 unless given */
+  listAudit(filter: { since?: number; limit?: number } = {}): AuditEntry[] {
+    return this.#ledger.read(({ db }) => listEntries(db, filter));
+  }
+
+  /** Checks every link, the anchor, every row, and that the rows are those of the last link. */
+  verifyAudit(): { ok: true; entries: number; head: { seq: number; hash: string } } | ChainProblem {
+    const result = this.#ledger.verify();
+    if (!result.ok) return result;
+    return {
+      ok: true,
+      entries: result.entries,
+      head: { seq: result.head.seq, hash: result.head.hash.toString("hex") },
+    };
+  }
+}
+
+async function buildVault(
+  directory: string,
+  path: string,
+  unlocker: Unlocker,
+  options: VaultOptions,
+): Promise<keyring.Keyring> {
+  const now = options.now ?? Date.now;
+  const db = (options.openDatabase ?? openVaultDatabase)(path, { create: true });
+  try {
+    const cost = options.cost ?? PASSPHRASE_COST;
+    const keys = await keyring.createKeyring(db, unlocker, { cost, now: now() });
+    const actor = options.actor ?? "sidekey";
+    new Ledger(db, directory, now).begin(keys, (transaction) => {
+      for (const name of FIRST_CATEGORIES) ensureCategory({ ...transaction, note: () => undefined }, name, actor);
+      const detail = { vault: keys.vault, categories: FIRST_CATEGORIES.join(" ") };
+      transaction.note({ actor, action: "vault.create", object: "vault", detail });
+    });
+    return keys;
+  } finally {
+    // Closing checkpoints, so that the one file is the whole vault.
+    db.close();
+  }
+}
+
+function placeVault(
+  directory: string,
+  building: string,
+  unlocked: { keys: keyring.Keyring; by: string },
+  options: VaultOptions,
+): Vault {
+  const path = join(directory, FILE);
+  let db: Database | null = null;
+  try {
+    // Again, because making the key may have taken a while; the move itself fails when somebody was faster.
+    assertNothingThere(path);
+    moveIntoPlace(building, path);
+    syncDirectory(directory);
+    db = (options.openDatabase ?? openVaultDatabase)(path);
+    const ledger = new Ledger(db, directory, options.now ?? Date.now);
+    ledger.unseal(unlocked.keys, { by: unlocked.by, actor: options.actor ?? "sidekey", newAnchor: true });
+    return new Vault(ledger, options);
+  } catch (error) {
+    keyring.wipeKeyring(unlocked.keys);
+    db?.close();
+    throw (error as NodeJS.ErrnoException).code === "EEXIST" ? alreadyThere(path) : error;
+  }
+}
+
+function makeDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  } catch (error) {
+    throw fileError(error, directory);
+  }
+  assertDirectoryPrivate(directory);
+}
+
+function assertNothingThere(path: string): void {
+  // A log without its database would be replayed into the new one.
+  for (const file of [path, `${path}-wal`]) if (existsSync(file)) throw alreadyThere(file);
+}
+
+function alreadyThere(path: string): VaultError {
+  const text = `${path} exists; a vault is never overwritten. Use it, or choose another data directory`;
+  return new VaultError("exists", text);
+}
+
+function wipeAll(secrets: ReadonlyMap<string, Secret> | null): void {
+  for (const secret of secrets?.values() ?? []) secret.wipe();
+}

@@ -1,0 +1,263 @@
+import assert from "node:assert/strict";
+import { chmodSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import SQLite from "better-sqlite3";
+import { loadLimitState, startLimitStateSaver } from "../../src/store/limit-state.ts";
+import { startUsageWriter, type UsageOptions, type UsageWriter } from "../../src/store/usage.ts";
+import type { UsageRecord } from "../../src/store/usage-record.ts";
+import { ROLLUP_KEYS } from "../../src/store/usage-schema.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+const NOW_MS = Date.UTC(2025, 4, 10, 12, 30);
+const DAY_MS = 86_400_000;
+
+const record: UsageRecord = {
+  atMs: NOW_MS,
+  route: "fmp",
+  provider: "fmp",
+  credential: "fmp-main",
+  version: 1,
+  client: "app",
+  user: null,
+  form: "connect",
+  method: "GET",
+  host: "api.example.test",
+  path: "/v1/quote",
+  status: 200,
+  outcome: "ok",
+  denied: false,
+  error: false,
+  bytesUp: 100,
+  bytesDown: 2000,
+  totalMs: 41.2501,
+  upstreamMs: 40,
+  overheadMs: 1.25,
+  waitMs: 0,
+  attempts: 1,
+};
+
+/** A writer whose timer never fires by itself: tests flush. */
+function writerFor(t: TestContext, options: UsageOptions = {}): { path: string; writer: UsageWriter } {
+  const path = join(tempDir(t), "usage.db");
+  const writer = startUsageWriter(path, { flushMs: 60_000, now: () => NOW_MS, ...options });
+  t.after(() => writer.close());
+  return { path, writer };
+}
+
+function select<T>(path: string, sql: string): T[] {
+  const db = new SQLite(path, { readonly: true });
+  try {
+    return db.prepare(sql).all() as T[];
+  } finally {
+    db.close();
+  }
+}
+
+/** Sums of the raw rows in the shape of a rollup table, so that the two can be compared as a whole. */
+function rawSums(path: string, bucketMs: number): unknown[] {
+  const keys = ROLLUP_KEYS.map((key) => `COALESCE(${key}, '')`).join(", ");
+  return select(
+    path,
+    `SELECT at_ms / ${bucketMs} * ${bucketMs} AS bucket, ${ROLLUP_KEYS.map((key) => `COALESCE(${key}, '') AS ${key}`).join(", ")},
+       COUNT(*) AS requests, SUM(error) AS errors, SUM(denied) AS denied, SUM(bytes_up) AS bytes_up,
+       SUM(bytes_down) AS bytes_down, SUM(total_us) AS total_us
+     FROM usage GROUP BY 1, ${keys} ORDER BY 1, ${keys}`,
+  );
+}
+
+function rollup(path: string, table: string): unknown[] {
+  const keys = ROLLUP_KEYS.join(", ");
+  return select(
+    path,
+    `SELECT bucket, ${keys}, requests, errors, denied, bytes_up, bytes_down, total_us FROM ${table} ORDER BY bucket, ${keys}`,
+  );
+}
+
+/** A fixed mix of names, outcomes and times over three days. */
+function mixedRecords(count: number): UsageRecord[] {
+  return Array.from({ length: count }, (_, n) => ({
+    ...record,
+    atMs: NOW_MS - (n % 3) * DAY_MS - (n % 7) * 3_000_000,
+    route: n % 11 === 0 ? null : `route-${n % 4}`,
+    client: `client-${n % 3}`,
+    credential: n % 5 === 0 ? null : "fmp-main",
+    outcome: n % 13 === 0 ? "limit_exceeded" : "ok",
+    denied: n % 13 === 0,
+    error: n % 17 === 0 && n % 13 !== 0,
+    totalMs: ((n * 7919) % 40_000) / 3,
+    bytesDown: n * 31,
+  }));
+}
+
+test("a record arrives with every field, times in whole microseconds", async (t) => {
+  const { path, writer } = writerFor(t);
+  writer.record(record);
+  assert.equal(writer.queued(), 1);
+  await writer.flush();
+  assert.equal(writer.queued(), 0);
+  const [row] = select<Record<string, unknown>>(path, "SELECT * FROM usage");
+  assert.deepEqual(
+    { ...row },
+    {
+      id: 1,
+      at_ms: NOW_MS,
+      route: "fmp",
+      provider: "fmp",
+      credential: "fmp-main",
+      version: 1,
+      client: "app",
+      user: null,
+      form: "connect",
+      method: "GET",
+      host: "api.example.test",
+      path: "/v1/quote",
+      status: 200,
+      outcome: "ok",
+      denied: 0,
+      error: 0,
+      bytes_up: 100,
+      bytes_down: 2000,
+      total_us: 41_250,
+      upstream_us: 40_000,
+      overhead_us: 1250,
+      wait_us: 0,
+      attempts: 1,
+    },
+  );
+});
+
+test("rollups equal the sum of the raw rows, by hour and by day, over many batches", async (t) => {
+  const { path, writer } = writerFor(t);
+  const records = mixedRecords(3000);
+  for (const [at, one] of records.entries()) {
+    writer.record(one);
+    if (at % 701 === 0) await writer.flush();
+  }
+  await writer.flush();
+  assert.equal(writer.dropped(), 0);
+  const hours = rawSums(path, 3_600_000);
+  assert.ok(hours.length > 50);
+  assert.deepEqual(rollup(path, "usage_hourly"), hours);
+  assert.deepEqual(rollup(path, "usage_daily"), rawSums(path, DAY_MS));
+});
+
+test("a full queue drops and counts, and recording never throws or waits", async (t) => {
+  const { path, writer } = writerFor(t, { maxQueue: 700 });
+  for (let n = 0; n < 1000; n++) writer.record(record);
+  assert.equal(writer.queued(), 700);
+  assert.equal(writer.dropped(), 300);
+  await writer.flush();
+  assert.equal(writer.queued(), 0);
+  assert.deepEqual(select(path, "SELECT COUNT(*) AS n FROM usage"), [{ n: 700 }]);
+  writer.record(record);
+  assert.equal(writer.dropped(), 300);
+});
+
+test("records are written by the timer without anybody flushing", async (t) => {
+  const { path, writer } = writerFor(t, { flushMs: 20 });
+  writer.record(record);
+  for (let n = 0; n < 200 && writer.queued() > 0; n++) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.equal(writer.queued(), 0);
+  assert.deepEqual(select(path, "SELECT COUNT(*) AS n FROM usage"), [{ n: 1 }]);
+});
+
+test("close writes what waits; what comes later is counted as dropped", async (t) => {
+  const { path, writer } = writerFor(t);
+  writer.record(record);
+  writer.record(record);
+  await Promise.all([writer.close(), writer.close()]);
+  assert.deepEqual(select(path, "SELECT COUNT(*) AS n FROM usage"), [{ n: 2 }]);
+  writer.record(record);
+  assert.equal(writer.dropped(), 1);
+  await writer.flush();
+});
+
+test("retention deletes whole days in slices, raw rows and rollups alike", async (t) => {
+  const { path, writer } = writerFor(t, { keepDays: 2 });
+  const edge = Math.floor(NOW_MS / DAY_MS) * DAY_MS - 2 * DAY_MS;
+  for (let n = 0; n < 1300; n++) writer.record({ ...record, atMs: edge - 1 - n * 1000 });
+  writer.record({ ...record, atMs: edge });
+  writer.record(record);
+  await writer.close();
+  // The next start looks for old usage at once; flush waits for that too.
+  const next = startUsageWriter(path, { keepDays: 2, now: () => NOW_MS });
+  await next.flush();
+  await next.close();
+  assert.deepEqual(select(path, "SELECT at_ms FROM usage ORDER BY at_ms"), [{ at_ms: edge }, { at_ms: NOW_MS }]);
+  assert.deepEqual(rollup(path, "usage_hourly"), rawSums(path, 3_600_000));
+  assert.deepEqual(rollup(path, "usage_daily"), rawSums(path, DAY_MS));
+});
+
+test("a worker that dies is restarted once; records on their way are counted as lost", async (t) => {
+  const dir = tempDir(t);
+  const problems: string[] = [];
+  chmodSync(dir, 0o755);
+  const writer = startUsageWriter(join(dir, "usage.db"), {
+    flushMs: 60_000,
+    onProblem: (problem) => {
+      problems.push(problem);
+      chmodSync(dir, 0o700);
+    },
+  });
+  t.after(() => writer.close());
+  writer.record(record);
+  await writer.flush();
+  assert.match(problems.join("\n"), /mode 755 lets other users in; run: chmod 700/);
+  assert.equal(writer.dropped(), 1);
+  writer.record(record);
+  await writer.flush();
+  assert.equal(writer.dropped(), 1);
+  assert.deepEqual(select(join(dir, "usage.db"), "SELECT COUNT(*) AS n FROM usage"), [{ n: 1 }]);
+});
+
+test("a database that stays unusable costs the records, not the proxy", async (t) => {
+  const dir = tempDir(t);
+  writeFileSync(join(dir, "usage.db"), "this is not a database, and it is longer than one header is", { mode: 0o600 });
+  const problems: string[] = [];
+  const writer = startUsageWriter(join(dir, "usage.db"), { onProblem: (problem) => problems.push(problem) });
+  t.after(() => writer.close());
+  for (let n = 0; n < 3; n++) {
+    writer.record(record);
+    await writer.flush();
+  }
+  writer.record(record);
+  assert.equal(writer.queued(), 0);
+  assert.equal(writer.dropped(), 4);
+  assert.match(problems.join("\n"), /usage\.db: is damaged; restore it from a backup/);
+  assert.match(problems.join("\n"), /usage is not recorded any more/);
+});
+
+test("a batch that cannot be written is lost and counted, and the next one is written", async (t) => {
+  const problems: string[] = [];
+  const { path, writer } = writerFor(t, { onProblem: (problem) => problems.push(problem) });
+  const broken = { ...record, host: undefined } as unknown as UsageRecord;
+  writer.record(record);
+  writer.record(broken);
+  await writer.flush();
+  assert.equal(writer.dropped(), 2);
+  assert.equal(problems.length, 1);
+  writer.record(record);
+  await writer.flush();
+  assert.deepEqual(select(path, "SELECT COUNT(*) AS n FROM usage"), [{ n: 1 }]);
+  assert.deepEqual(rollup(path, "usage_daily"), rawSums(path, DAY_MS));
+});
+
+test("limit state is saved through the writer while it changes, and once more on close", async (t) => {
+  const { path, writer } = writerFor(t);
+  assert.deepEqual(loadLimitState(path), []);
+  let rows: { key: string; state: string }[] | null = [
+    { key: "a", state: "1" },
+    { key: "b", state: "2" },
+  ];
+  const saver = startLimitStateSaver(writer, () => rows, 60_000);
+  saver.close();
+  await writer.flush();
+  assert.deepEqual(loadLimitState(path), rows);
+  rows = null;
+  startLimitStateSaver(writer, () => rows, 60_000).close();
+  rows = [{ key: "b", state: "3" }];
+  startLimitStateSaver(writer, () => rows, 60_000).close();
+  await writer.close();
+  assert.deepEqual(loadLimitState(path), [{ key: "b", state: "3" }]);
+});
