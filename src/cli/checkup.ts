@@ -4,7 +4,9 @@ import { join } from "node:path";
 import type { ListenAddress } from "../daemon/config.ts";
 import { summarizeCertificate } from "../daemon/ingress/certificates.ts";
 import { trustFiles } from "../daemon/ingress/trust-bundle.ts";
+import type { Vault } from "../store/vault.ts";
 import type { Cli } from "./cli.ts";
+import { describeFailure } from "./failure.ts";
 import { withVault } from "./open-vault.ts";
 import { formatBytes, formatTime } from "./output.ts";
 import { compilePolicyFile, knownObjects } from "./policy-source.ts";
@@ -17,7 +19,8 @@ export interface Finding {
   readonly text: string;
 }
 
-type Result = Omit<Finding, "name">;
+/** What a check finds; without a name it is about what the check is called. */
+export type Result = Omit<Finding, "name"> & { readonly name?: string };
 
 interface Check {
   readonly name: string;
@@ -30,6 +33,7 @@ const NO_DISK_BYTES = 16 * 1024 * 1024;
 const OTHERS = 0o077;
 /** sidekey did not exist before; a clock that says so is wrong. */
 const EARLIEST_MS = Date.UTC(2025, 0, 1);
+const CLOCK_SLACK_MS = 60_000;
 const CA_WARNING_MS = 90 * 86_400_000;
 const ADDRESSES = ["proxy", "admin", "metrics"] as const;
 
@@ -37,12 +41,11 @@ const ADDRESSES = ["proxy", "admin", "metrics"] as const;
 export const CHECKS: readonly Check[] = [
   { name: "node", check: () => [checkNode(process.versions.node)] },
   { name: "environment", check: (cli) => checkEnvironment(cli.environment) },
-  { name: "clock", check: checkClock },
+  { name: "clock", check: (cli) => [checkClock(cli.now())] },
   { name: "config", check: checkConfig },
   { name: "modes", check: checkModes },
   { name: "disk", check: checkDisk },
   { name: "vault", check: checkVault },
-  { name: "policy", check: checkPolicy },
   { name: "ca", check: checkTrust },
   { name: "ports", check: checkPorts },
 ];
@@ -89,14 +92,9 @@ function checkEnvironment(environment: Cli["environment"]): readonly Result[] {
   return bad.map(({ name, why }) => fail(`${name} ${why}; unset it`));
 }
 
-async function checkClock(cli: Cli): Promise<readonly Result[]> {
-  const now = cli.now();
-  if (now < EARLIEST_MS) return [fail(`says ${formatTime(now)}; set it, certificates and expiries depend on it`)];
-  const newest = await withVault(cli, (vault) => vault.listAudit({ limit: 1 }).at(-1)?.at).catch(() => undefined);
-  if (newest !== undefined && newest > now + 60_000) {
-    return [fail(`says ${formatTime(now)}, but the last audit entry is of ${formatTime(newest)}; it was set back`)];
-  }
-  return [ok(formatTime(now))];
+function checkClock(now: number): Result {
+  if (now >= EARLIEST_MS) return ok(formatTime(now));
+  return fail(`says ${formatTime(now)}; set it, certificates and expiries depend on it`);
 }
 
 function checkConfig(cli: Cli): readonly Result[] {
@@ -133,29 +131,37 @@ function checkDisk(cli: Cli): readonly Result[] {
   return [free < LOW_DISK_BYTES ? warn(`${text}; make room`) : ok(text)];
 }
 
-async function checkVault(cli: Cli): Promise<readonly Result[]> {
+/** One opening for all that needs it: a passphrase should be asked for once. */
+function checkVault(cli: Cli): Promise<readonly Result[]> {
   return withVault(cli, (vault) => {
+    const now = cli.now();
     const audit = vault.verifyAudit();
     const credentials = vault.listCredentials();
-    const expired = credentials.filter(({ expiresAt }) => expiresAt !== null && expiresAt <= cli.now());
+    const expired = credentials.filter(({ expiresAt }) => expiresAt !== null && expiresAt <= now);
+    const newest = vault.listAudit({ limit: 1 }).at(-1)?.at ?? 0;
     return [
       ok(`opens, ${credentials.length} credentials`),
       audit.ok
         ? ok(`audit intact, ${audit.entries} entries`)
         : fail(`audit: ${audit.problem}; see \`sidekey audit verify\``),
       ...expired.map(({ name }) => warn(`credential ${name} has expired; store a new key with --replace`)),
+      ...(newest > now + CLOCK_SLACK_MS
+        ? [fail(`the clock was set back: the last audit entry is of ${formatTime(newest)}`)]
+        : []),
+      ...checkPolicy(cli, vault),
     ];
   });
 }
 
-async function checkPolicy(cli: Cli): Promise<readonly Result[]> {
-  const { file, snapshot, warnings } = await withVault(cli, (vault) =>
-    compilePolicyFile(cli, knownObjects(vault, cli.now())),
-  );
-  return [
-    ok(`${file}: ${snapshot.routes.length} routes`),
-    ...warnings.map((warning) => warn(`${file}:${warning.line} ${warning.path}: ${warning.message}`)),
-  ];
+function checkPolicy(cli: Cli, vault: Vault): readonly Result[] {
+  const about = { name: "policy" };
+  try {
+    const { file, snapshot, warnings } = compilePolicyFile(cli, knownObjects(vault, cli.now()));
+    const found = warnings.map((warning) => warn(`${file}:${warning.line} ${warning.path}: ${warning.message}`));
+    return [ok(`${file}: routes ${snapshot.routes.length}`), ...found].map((result) => ({ ...result, ...about }));
+  } catch (error) {
+    return [{ ...fail(describeFailure(error).message), ...about }];
+  }
 }
 
 function checkTrust(cli: Cli): readonly Result[] {

@@ -16,7 +16,7 @@ export interface DaemonStatus {
   readonly policy: { readonly revision: string; readonly ok: boolean; readonly problems: readonly string[] };
   readonly listeners: Readonly<Record<string, string | null>>;
   readonly counts: Readonly<Record<string, number>>;
-  readonly queue: Readonly<Record<string, number>> | number;
+  readonly queue: Readonly<Record<string, number>>;
 }
 
 export interface ReloadAnswer {

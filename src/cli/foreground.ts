@@ -1,7 +1,7 @@
 import type { Config } from "../daemon/config.ts";
+import type { Unlocker } from "../store/wrappers.ts";
 import type { Cli } from "./cli.ts";
 import { EXIT, type ExitCode } from "./failure.ts";
-import { toUnlocker } from "./open-vault.ts";
 
 /**
  * Starts the daemon and stays until it ends. The first Ctrl-C (or SIGTERM) drains, the second stops
@@ -11,15 +11,14 @@ import { toUnlocker } from "./open-vault.ts";
  */
 export async function runInForeground(
   cli: Cli,
-  config: Config,
+  start: { readonly config: Config; readonly unlockers: readonly Unlocker[] },
   onReady: (proxy: string, metrics: string | null) => void,
 ): Promise<ExitCode> {
   // Only here: the other commands should not pay for loading the daemon.
   const { startDaemon } = await import("../daemon/daemon.ts");
   const daemon = await startDaemon({
-    config,
+    ...start,
     version: cli.version,
-    unlockers: config.unlock.map((entry) => toUnlocker(cli, entry)),
     writeLog: cli.terminal.log,
   });
   for (const warning of daemon.warnings) cli.terminal.warn(warning);

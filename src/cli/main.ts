@@ -80,8 +80,9 @@ function createProgram(terminal: Terminal): Command {
     .exitOverride()
     .configureOutput({
       writeOut: (text) => terminal.out(text.trimEnd()),
-      // Its messages repeat what was typed, which may be a key: fromCommander says it without.
-      writeErr: () => {},
+      writeErr: (text) => terminal.note(text.trimEnd()),
+      // Its errors repeat what was typed, which may be a key: fromCommander says it without.
+      outputError: () => {},
     })
     .helpCommand("help [command]", "show help")
     .showSuggestionAfterError(false);

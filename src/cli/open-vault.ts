@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { UnlockConfig } from "../daemon/config.ts";
+import { Secret } from "../secret.ts";
 import { openVault, type Vault } from "../store/vault.ts";
 import type { Unlocker } from "../store/wrappers.ts";
 import type { Cli } from "./cli.ts";
@@ -29,6 +30,24 @@ export function requireVault(dataDir: string): void {
   throw new CliError(`no vault in ${dataDir}`, {
     nextStep: "make one with `sidekey init` (or `sidekey up`), or name the right directory with --data",
   });
+}
+
+/**
+ * For two openings in a row (setup, then the daemon): the answer to the first question is kept for
+ * the second and then forgotten.
+ */
+export function askOnce(unlocker: Unlocker): Unlocker {
+  if (unlocker.kind === "file") return unlocker;
+  let kept: Secret | null = null;
+  const read = async (): Promise<Secret> => {
+    const again = kept;
+    kept = null;
+    if (again !== null) return again;
+    const typed = await unlocker.read();
+    kept = typed.use((bytes) => Secret.copyOf(bytes));
+    return typed;
+  };
+  return { kind: "passphrase", read };
 }
 
 export function toUnlocker(cli: Cli, entry: UnlockConfig): Unlocker {

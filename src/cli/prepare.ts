@@ -1,3 +1,5 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import type { Config } from "../daemon/config.ts";
 import { locate } from "../daemon/config.ts";
 import { ensureSetup, type SetupResult } from "../daemon/setup.ts";
@@ -5,11 +7,13 @@ import { installConfig } from "../daemon/setup-config.ts";
 import type { Unlocker } from "../store/wrappers.ts";
 import type { Cli } from "./cli.ts";
 import { CliError, usageError } from "./failure.ts";
-import { toUnlocker } from "./open-vault.ts";
+import { askOnce, toUnlocker } from "./open-vault.ts";
 import { newPassphrase } from "./secret-input.ts";
 
 export interface Prepared extends SetupResult {
   readonly config: Config;
+  /** Open the vault once more without asking for a passphrase again. */
+  readonly unlockers: readonly Unlocker[];
 }
 
 export interface PrepareOptions {
@@ -29,29 +33,31 @@ export async function prepare(cli: Cli, options: PrepareOptions): Promise<Prepar
   // Before the configuration is read: the copied daemon.yaml is part of it.
   const copied = installConfig({ configDir, packageRoot: cli.packageRoot, passphrase: options.passphrase });
   const config = cli.config();
+  const unlockers = chooseUnlockers(cli, config, options);
   const result = await ensureSetup({
     dataDir: config.dataDir,
     configDir,
     providersDir: config.providersDir,
     packageRoot: cli.packageRoot,
-    unlockers: chooseUnlockers(cli, config, options),
+    unlockers,
     nowMs: cli.now(),
     actor: cli.actor,
   });
-  return { ...result, notes: [...copied, ...result.notes], config };
+  return { ...result, notes: [...copied, ...result.notes], config, unlockers };
 }
 
 function chooseUnlockers(cli: Cli, config: Config, options: PrepareOptions): [Unlocker, ...Unlocker[]] {
-  if (!options.passphrase) {
-    const [first, ...others] = config.unlock.map((entry) => toUnlocker(cli, entry));
-    if (first === undefined) throw new CliError("daemon.yaml names nothing under `unlock:`");
-    return [first, ...others];
-  }
-  if (!config.unlock.some((entry) => "passphrase" in entry)) {
+  const passphraseFirst = config.unlock[0] !== undefined && "passphrase" in config.unlock[0];
+  if (options.passphrase && !passphraseFirst) {
     throw new CliError("daemon.yaml does not ask for a passphrase", {
-      nextStep: "add `unlock: [ { passphrase: prompt } ]` to it, then run this again",
+      nextStep: "put `unlock: [ { passphrase: prompt } ]` into it, then run this again",
     });
   }
+  const [first, ...others] = config.unlock.map((entry) => askOnce(toUnlocker(cli, entry)));
+  if (first === undefined) throw new CliError("daemon.yaml names nothing under `unlock:`");
+  const isNew = !existsSync(join(config.dataDir, "vault.db"));
+  if (!passphraseFirst || !(isNew || options.stdin)) return [first, ...others];
+  // A mistyped passphrase for a new vault would lock it for good, so it is typed twice.
   const devices = { input: cli.stdin, prompter: cli.prompter };
-  return [{ kind: "passphrase", read: () => newPassphrase(devices, options.stdin) }];
+  return [askOnce({ kind: "passphrase", read: () => newPassphrase(devices, options.stdin) })];
 }

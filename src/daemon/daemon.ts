@@ -15,11 +15,11 @@ import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { createMetricsServer } from "./metrics-server.ts";
 import { isOwnListener } from "./own-addresses.ts";
+import { nodeTimer, steadyClockUs } from "./pipeline/clock.ts";
 import { createChooser } from "./pipeline/choose.ts";
 import { Dialer } from "./pipeline/dial.ts";
 import type { ProxyError } from "./pipeline/errors.ts";
 import type { Outcome } from "./pipeline/exchange.ts";
-import { nodeTimer, steadyClockUs } from "./pipeline/clock.ts";
 import { createLimiter, type Limiter } from "./pipeline/limiter.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
 import { recordOutcome } from "./pipeline/record.ts";
@@ -240,8 +240,15 @@ function newDialer(options: DaemonOptions, { splice, state }: Base, demo: Demo |
 /** Logs what kind of error it was and where; its text could hold a URL or an address (threats E3). */
 function failureLogger(log: Log, msg: string): (error: unknown) => void {
   return (error) => {
-    const { name = "unknown", code = null, stack = "" } = (error ?? {}) as { name?: string; code?: string | null; stack?: string };
-    const frames = stack.split("\n").filter((line) => line.trimStart().startsWith("at ")).slice(0, 5);
+    const {
+      name = "unknown",
+      code = null,
+      stack = "",
+    } = (error ?? {}) as { name?: string; code?: string | null; stack?: string };
+    const frames = stack
+      .split("\n")
+      .filter((line) => line.trimStart().startsWith("at "))
+      .slice(0, 5);
     log.error(msg, { error: name, code: typeof code === "string" ? code : null, stack: frames });
   };
 }

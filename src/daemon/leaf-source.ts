@@ -1,8 +1,8 @@
 import type { SecureContext } from "node:tls";
+import type { Vault } from "../store/vault.ts";
 import { issueIntermediate } from "./ingress/certificate-authority.ts";
 import { createLeafCache, type LeafCache } from "./ingress/leaf-cache.ts";
 import { openRoot } from "./setup.ts";
-import type { Vault } from "../store/vault.ts";
 
 /** Seven-day intermediates are replaced daily, so that a suspended machine never wakes up with an expired one. */
 const RENEW_MS = 24 * 3600 * 1000;

@@ -31,7 +31,10 @@ export async function listenOn(
     const what = `${field}: cannot listen on ${wanted.host}:${wanted.port}`;
     const code = (cause as NodeJS.ErrnoException).code ?? "unknown error";
     if (code === "EADDRINUSE") {
-      throw new StartError("port_in_use", `${what}, the port is in use; stop the other program or change ${field} in daemon.yaml`);
+      throw new StartError(
+        "port_in_use",
+        `${what}, the port is in use; stop the other program or change ${field} in daemon.yaml`,
+      );
     }
     throw new StartError("io", `${what} (${code}); change ${field} in daemon.yaml`, cause);
   }

@@ -1,6 +1,6 @@
 import type { KnownObjects } from "../policy/compile.ts";
-import type { Credential } from "../store/credentials.ts";
 import type { TokenTable } from "../store/clients.ts";
+import type { Credential } from "../store/credentials.ts";
 import type { Vault } from "../store/vault.ts";
 import type { CredentialTable } from "./pipeline/choose.ts";
 
@@ -67,16 +67,12 @@ function load(vault: Vault): Loaded {
     byName: new Map(credentials.map((credential) => [credential.name, credential])),
     owned: new Map(
       credentials.flatMap((credential): [string, Credential][] =>
-        credential.owner.kind === "user"
-          ? [[ownedKey(credential.provider, credential.owner.id), credential]]
-          : [],
+        credential.owner.kind === "user" ? [[ownedKey(credential.provider, credential.owner.id), credential]] : [],
       ),
     ),
     tokens: vault.loadTokenTable(),
     known: {
-      credentials: new Map(
-        credentials.map(({ name, provider, environment }) => [name, { provider, environment }]),
-      ),
+      credentials: new Map(credentials.map(({ name, provider, environment }) => [name, { provider, environment }])),
       clients: new Set(live.map((token) => token.client)),
     },
   };

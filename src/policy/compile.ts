@@ -126,9 +126,7 @@ export function compilePolicy(
     return compileRoute(id, file, { catalog, known, clients, report }) ?? [];
   });
   const byAuthority = groupByAuthority(routes);
-  for (const [authority, group] of byAuthority) {
-    for (const pair of findAmbiguities(group)) report.error(["routes", pair.second.id], ambiguityText(authority, pair));
-  }
+  checkAmbiguities(byAuthority, report);
   checkSharedCounters(routes, report);
   if (errors.length > 0) throw new PolicyError(document.file, errors);
   const snapshot: PolicySnapshot = Object.freeze({
@@ -141,6 +139,18 @@ export function compilePolicy(
     byAuthority: frozenMap([...byAuthority].map(([key, group]) => [key, frozenList(group)] as const)),
   });
   return { snapshot, warnings: frozenList(warnings) };
+}
+
+/** Each pair of routes is reported for the first authority that they share. */
+function checkAmbiguities(byAuthority: ReadonlyMap<string, readonly Route[]>, report: Report): void {
+  const reported = new Set<string>();
+  for (const [authority, group] of byAuthority) {
+    for (const pair of findAmbiguities(group)) {
+      const key = `${pair.first.id} ${pair.second.id}`;
+      if (!reported.has(key)) report.error(["routes", pair.second.id], ambiguityText(authority, pair));
+      reported.add(key);
+    }
+  }
 }
 
 function note(problems: PolicyProblem[], document: PolicyDocument, path: YamlPath, message: string): void {

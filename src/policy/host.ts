@@ -43,7 +43,6 @@ export function canonicalHost(raw: string): HostResult {
     if (label === "") return refused("the host has an empty label");
     if (label.length > MAX_LABEL_LENGTH) return refused(`a label of the host is longer than ${MAX_LABEL_LENGTH}`);
     if (label.startsWith("-") || label.endsWith("-")) return refused("a label of the host begins or ends with -");
-    if (label === "xn--") return refused("a label of the host is an empty A-label");
   }
   return { ok: true, host, kind: "name" };
 }

@@ -15,8 +15,8 @@ export interface LimitIds {
  * provider over all routes, because that is what the provider counts; any other limit belongs to its route. The
  * numbers are left out, so that a changed limit goes on from what has been used.
  */
-export function bucketKey(spec: LimitSpec, route: string, ids: LimitIds): string {
-  const scope = followsCredential(spec) ? null : route;
+export function bucketKey(spec: LimitSpec, ids: LimitIds): string {
+  const scope = followsCredential(spec) ? null : ids.route;
   return JSON.stringify([spec.kind, spec.name, scope, ...spec.per.map((by) => [by, ids[by]])]);
 }
 

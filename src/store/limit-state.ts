@@ -5,6 +5,8 @@ import type { LimitStateRow } from "./usage-record.ts";
 import { USAGE_MIGRATIONS } from "./usage-schema.ts";
 
 const SAVE_EVERY_MS = 1000;
+/** A save that took n ms is followed by a pause of n times this: large counters may not cost traffic over 1 %. */
+const PAUSE_FACTOR = 100;
 
 /**
  * The state of all limits as last saved; empty when usage.db does not exist yet.
@@ -35,11 +37,17 @@ export function startLimitStateSaver(
   changed: () => readonly LimitStateRow[] | null,
   everyMs: number = SAVE_EVERY_MS,
 ): LimitStateSaver {
+  let notBefore = 0;
   const save = (): void => {
+    const startedAt = performance.now();
     const rows = changed();
     if (rows !== null) writer.saveLimitState(rows);
+    const endedAt = performance.now();
+    notBefore = endedAt + (endedAt - startedAt) * PAUSE_FACTOR;
   };
-  const timer = setInterval(save, everyMs).unref();
+  const timer = setInterval(() => {
+    if (performance.now() >= notBefore) save();
+  }, everyMs).unref();
   return {
     close() {
       clearInterval(timer);

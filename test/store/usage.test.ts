@@ -5,7 +5,7 @@ import { type TestContext, test } from "node:test";
 import SQLite from "better-sqlite3";
 import { loadLimitState, startLimitStateSaver } from "../../src/store/limit-state.ts";
 import { startUsageWriter, type UsageOptions, type UsageWriter } from "../../src/store/usage.ts";
-import type { UsageRecord } from "../../src/store/usage-record.ts";
+import type { LimitStateRow, UsageRecord } from "../../src/store/usage-record.ts";
 import { ROLLUP_KEYS } from "../../src/store/usage-schema.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -246,18 +246,21 @@ test("a batch that cannot be written is lost and counted, and the next one is wr
 test("limit state is saved through the writer while it changes, and once more on close", async (t) => {
   const { path, writer } = writerFor(t);
   assert.deepEqual(loadLimitState(path), []);
-  let rows: { key: string; state: string }[] | null = [
+  let changes: LimitStateRow[] | null = [
     { key: "a", state: "1" },
     { key: "b", state: "2" },
   ];
-  const saver = startLimitStateSaver(writer, () => rows, 60_000);
-  saver.close();
+  const take = (): LimitStateRow[] | null => {
+    const taken = changes;
+    changes = null;
+    return taken;
+  };
+  const saver = startLimitStateSaver(writer, take, 5);
+  for (let n = 0; n < 200 && changes !== null; n++) await new Promise((resolve) => setTimeout(resolve, 5));
   await writer.flush();
-  assert.deepEqual(loadLimitState(path), rows);
-  rows = null;
-  startLimitStateSaver(writer, () => rows, 60_000).close();
-  rows = [{ key: "b", state: "3" }];
-  startLimitStateSaver(writer, () => rows, 60_000).close();
+  assert.equal(loadLimitState(path).length, 2);
+  changes = [{ key: "b", state: "3" }];
+  saver.close();
   await writer.close();
   assert.deepEqual(loadLimitState(path), [{ key: "b", state: "3" }]);
 });

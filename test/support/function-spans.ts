@@ -53,9 +53,14 @@ function bodyEnd(code: string, after: number, pairs: ReadonlyMap<number, number>
   return expressionEnd(code, body, pairs);
 }
 
-function expressionEnd(code: string, from: number, pairs: ReadonlyMap<number, number>): number {
+// Null for the function type of a return type, `(a: A): (b: B) => C {`: there a block follows an operand, which no
+// expression allows.
+function expressionEnd(code: string, from: number, pairs: ReadonlyMap<number, number>): number | null {
   let at = from;
-  while (at < code.length && !",;)]}".includes(code[at] ?? "")) at = (pairs.get(at) ?? at) + 1;
+  while (at < code.length && !",;)]}".includes(code[at] ?? "")) {
+    if (code[at] === "{" && /[\w$>)\]]$/.test(code.slice(from, at).trimEnd())) return null;
+    at = (pairs.get(at) ?? at) + 1;
+  }
   return at - 1;
 }
 

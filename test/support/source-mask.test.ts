@@ -12,14 +12,17 @@ test("comments and string contents are blanked and offsets stay", () => {
 });
 
 test("code inside a template is code again, text around it is not", () => {
-  assert.equal(code("`a{${ f({ b: `c}${d}` }) }e}` + {"), "`  ${ f({ b: `  ${d}` }) }  ` + {");
+  const open = ["$", "{"].join("");
+  const template = (outer: string, inner: string, tail: string): string =>
+    `\`${outer}${open} f({ b: \`${inner}${open}d}\` }) }${tail}\` + {`;
+  assert.equal(code(template("a{", "c}", "e}")), template("  ", "  ", "  "));
 });
 
 test("a regular expression is blanked and a division is not", () => {
-  assert.equal(code("return /[/{]\\/}/g.test(a / b / c)"), "return /        /g.test(a / b / c)");
+  assert.equal(code("return /[/{]\\/}/g.test(a / b / c)"), "return /       /g.test(a / b / c)");
   assert.equal(code("x = (a) / 2 + b[1] / 3; // {"), "x = (a) / 2 + b[1] / 3;     ");
 });
 
 test("a quote inside a regular expression starts no string", () => {
-  assert.equal(code("split(/[\"'`]/); f({"), "split(/      /); f({");
+  assert.equal(code("split(/[\"'`]/); f({"), "split(/     /); f({");
 });

@@ -51,7 +51,7 @@ async function checkPolicy(cli: Cli, json: boolean): Promise<void> {
     const { file, snapshot, warnings } = await loadPolicy(cli);
     if (json) return cli.terminal.json({ ok: true, file, problems: [], warnings });
     for (const warning of warnings) cli.terminal.warn(place(file, warning));
-    cli.terminal.status("ok", `${file}: ${snapshot.routes.length} routes, ${snapshot.clients.size} clients`);
+    cli.terminal.status("ok", `${file}: routes ${snapshot.routes.length}, clients ${snapshot.clients.size}`);
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     cli.exit(EXIT.failed);

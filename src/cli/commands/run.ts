@@ -22,30 +22,41 @@ export function registerRun(program: Command, cli: Cli): void {
     );
 }
 
-async function run(cli: Cli, argv: readonly string[], client: string): Promise<void> {
+/** The vault stays open while the program runs, so that a passphrase is asked for once and not again at the end. */
+function run(cli: Cli, argv: readonly string[], client: string): Promise<void> {
+  return withVault(cli, async (vault) => {
+    const expiresAt = cli.now() + TOKEN_LIFE_MS;
+    const { token, id } = vault.addClientToken(client, { expiresAt, label: "run" }, cli.actor);
+    try {
+      await warnWithoutDaemon(cli);
+      cli.exit(await runChild(argv, { ...cli.environment, ...childVariables(cli, client, token) }));
+    } finally {
+      vault.revokeClientTokens(id, cli.actor);
+    }
+  });
+}
+
+async function warnWithoutDaemon(cli: Cli): Promise<void> {
+  const running = await cli
+    .daemon()
+    .status()
+    .catch(() => null);
+  if (running === null) cli.terminal.warn("no daemon answers; start it with `sidekey up`");
+}
+
+function childVariables(cli: Cli, client: string, token: string): Readonly<Record<string, string>> {
   const config = cli.config();
-  const expiresAt = cli.now() + TOKEN_LIFE_MS;
-  const { token, id } = await withVault(cli, (vault) =>
-    vault.addClientToken(client, { expiresAt, label: "run" }, cli.actor),
-  );
-  try {
-    await cli
-      .daemon()
-      .status()
-      .catch(() => cli.terminal.warn("no daemon answers; start it with `sidekey up`"));
-    const { JAVA_TOOL_OPTIONS, NO_PROXY, no_proxy } = cli.environment;
-    const variables = serviceEnvironment({
-      proxyUrl: proxyUrl(proxyAddress(config), client, token),
-      dataDir: config.dataDir,
-      inherited: {
-        ...(JAVA_TOOL_OPTIONS === undefined ? {} : { JAVA_TOOL_OPTIONS }),
-        ...(NO_PROXY === undefined && no_proxy === undefined ? {} : { NO_PROXY: NO_PROXY ?? no_proxy ?? "" }),
-      },
-    });
-    cli.exit(await runChild(argv, { ...cli.environment, ...Object.fromEntries(variables) }));
-  } finally {
-    await withVault(cli, (vault) => vault.revokeClientTokens(id, cli.actor));
-  }
+  const { JAVA_TOOL_OPTIONS } = cli.environment;
+  const NO_PROXY = cli.environment.NO_PROXY ?? cli.environment.no_proxy;
+  const variables = serviceEnvironment({
+    proxyUrl: proxyUrl(proxyAddress(config), client, token),
+    dataDir: config.dataDir,
+    inherited: {
+      ...(JAVA_TOOL_OPTIONS === undefined ? {} : { JAVA_TOOL_OPTIONS }),
+      ...(NO_PROXY === undefined ? {} : { NO_PROXY }),
+    },
+  });
+  return Object.fromEntries(variables);
 }
 
 /** Resolves to the exit code a shell would report. @throws CliError when the program cannot be started */

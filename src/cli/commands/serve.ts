@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Cli } from "../cli.ts";
 import { runInForeground } from "../foreground.ts";
-import { requireVault } from "../open-vault.ts";
+import { requireVault, toUnlocker } from "../open-vault.ts";
 
 /** `serve`: the daemon in the foreground, with what `init` made before. For containers and unit files. */
 export function registerServe(program: Command, cli: Cli): void {
@@ -14,7 +14,8 @@ export function registerServe(program: Command, cli: Cli): void {
 async function serve(cli: Cli): Promise<void> {
   const config = cli.config();
   requireVault(config.dataDir);
-  const code = await runInForeground(cli, config, (proxy, metrics) => {
+  const unlockers = config.unlock.map((entry) => toUnlocker(cli, entry));
+  const code = await runInForeground(cli, { config, unlockers }, (proxy, metrics) => {
     cli.terminal.note(`sidekey ${cli.version} listens on ${proxy}${metrics === null ? "" : `, metrics on ${metrics}`}`);
   });
   cli.exit(code);

@@ -26,7 +26,7 @@ async function showStatus(cli: Cli, json: boolean): Promise<void> {
       ["policy", `${status.policy.ok ? "ok" : "last change refused"}, revision ${status.policy.revision}`],
       ...listeners.map(([name, address]) => [name, String(address)] as const),
       ...Object.entries(status.counts).map(([name, count]) => [name, String(count)] as const),
-      ["queue", typeof status.queue === "number" ? String(status.queue) : JSON.stringify(status.queue)],
+      ...Object.entries(status.queue).map(([name, count]) => [name, String(count)] as const),
     ]),
   );
   for (const problem of status.policy.problems) cli.terminal.warn(problem);

@@ -15,7 +15,7 @@ export function registerUp(program: Command, cli: Cli): void {
 async function up(cli: Cli): Promise<void> {
   const prepared = await prepare(cli, { passphrase: false, stdin: false });
   for (const note of prepared.notes) cli.terminal.note(note);
-  const code = await runInForeground(cli, prepared.config, (proxy, metrics) => {
+  const code = await runInForeground(cli, prepared, (proxy, metrics) => {
     cli.terminal.out(nextSteps(prepared, proxy, metrics));
   });
   cli.exit(code);

@@ -43,7 +43,8 @@ function parseHello(record: Buffer): ClientHello {
   while (at < end) {
     const type = record.readUInt16BE(at);
     const length = record.readUInt16BE(at + 2);
-    if (type === SERVER_NAME) return { kind: "hello", serverName: serverName(record.subarray(at + 4, at + 4 + length)) };
+    if (type === SERVER_NAME)
+      return { kind: "hello", serverName: serverName(record.subarray(at + 4, at + 4 + length)) };
     at += 4 + length;
   }
   return { kind: "hello", serverName: null };

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import { authorityKey } from "../../policy/host.ts";
 import type { PolicySnapshot } from "../../policy/compile.ts";
+import { authorityKey } from "../../policy/host.ts";
 import { ProxyError } from "../pipeline/errors.ts";
 import type { Incoming } from "../pipeline/exchange.ts";
 import type { TunnelRequest } from "../pipeline/tunnel.ts";
@@ -98,7 +98,10 @@ function clientHelloFor(socket: Socket, host: string): Promise<Buffer> {
       socket.off("data", onData).off("close", onClose);
       socket.pause();
       if (accepted) resolve(bytes);
-      else reject(new ProxyError("authority_mismatch", "the tunnel does not carry TLS for its host", { reason: "tunnel_sni" }));
+      else
+        reject(
+          new ProxyError("authority_mismatch", "the tunnel does not carry TLS for its host", { reason: "tunnel_sni" }),
+        );
     };
     const onClose = (): void => settle(false);
     const onData = (chunk: Buffer): void => {

@@ -19,7 +19,8 @@ export class DownstreamH2 implements Downstream {
   }
 
   sendInformational(status: number, fields: Fields): void {
-    if (status === 103 || status === 102) this.#stream.additionalHeaders({ ":status": status, ...headerObject(fields) });
+    if (status === 103 || status === 102)
+      this.#stream.additionalHeaders({ ":status": status, ...headerObject(fields) });
   }
 
   sendContinue(): void {

@@ -60,7 +60,10 @@ export function intercept(raw: Socket, head: Buffer, context: ConnectContext, op
     clearTimeout(timer);
     if (serverNameOf(socket) !== host) return failed();
     socket.removeListener("error", failed);
-    (socket as TLSSocket & Tagged)[CONNECT] = context;
+    const tagged = socket as TLSSocket & Tagged & { secureConnecting: boolean };
+    tagged[CONNECT] = context;
+    // What tls.Server does for its own sockets; an HTTP/2 session waits for it.
+    tagged.secureConnecting = false;
     const inner = socket.alpnProtocol === "h2" ? options.http2 : options.http1;
     inner.emit("connection", socket);
   });

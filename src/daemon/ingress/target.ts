@@ -1,6 +1,6 @@
-import { parseAuthority } from "../../policy/host.ts";
-import { routeForSegment } from "../../policy/decide.ts";
 import type { PolicySnapshot } from "../../policy/compile.ts";
+import { routeForSegment } from "../../policy/decide.ts";
+import { parseAuthority } from "../../policy/host.ts";
 import { ProxyError } from "../pipeline/errors.ts";
 import type { Fields, RequestTarget } from "../pipeline/exchange.ts";
 import type { RequestHead } from "./head.ts";
@@ -43,7 +43,11 @@ export function interceptedTarget(head: RequestHead, connect: Authority): Reques
 }
 
 /** `GET /openai/v1/models`: the first segment names a route or provider; the rest goes on byte-exact. */
-export function originTarget(head: RequestHead, policy: PolicySnapshot, localNames: ReadonlySet<string>): RequestTarget {
+export function originTarget(
+  head: RequestHead,
+  policy: PolicySnapshot,
+  localNames: ReadonlySet<string>,
+): RequestTarget {
   if (!head.url.startsWith("/")) throw bad("the request target is neither an http(s) URL nor a path", "target");
   checkLocalHost(head.host, localNames);
   refuseBrowsers(head.fields);
@@ -52,9 +56,13 @@ export function originTarget(head: RequestHead, policy: PolicySnapshot, localNam
   const segment = slash === -1 ? path.slice(1) : path.slice(1, slash);
   const host = routeForSegment(policy, segment)[0]?.hosts[0];
   if (!host) {
-    throw new ProxyError("no_route", "the first part of the path must be the id of a route or provider (/openai/v1/...)", {
-      reason: "segment_not_in_policy",
-    });
+    throw new ProxyError(
+      "no_route",
+      "the first part of the path must be the id of a route or provider (/openai/v1/...)",
+      {
+        reason: "segment_not_in_policy",
+      },
+    );
   }
   return { form: "origin", host: host.host, port: host.port, path: slash === -1 ? "/" : path.slice(slash), query };
 }

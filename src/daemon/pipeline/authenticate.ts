@@ -39,22 +39,12 @@ function unknownClient(): ProxyError {
 }
 
 /** @throws ProxyError client_unknown, or not_allowed for an address or a user that the client may not use */
-export function authenticate(
-  policy: PolicySnapshot,
-  tokens: TokenVerifier,
-  claim: Claim,
-  nowMs: number,
-): Identity {
+export function authenticate(policy: PolicySnapshot, tokens: TokenVerifier, claim: Claim, nowMs: number): Identity {
   const client = authenticatedClient(policy, tokens, claim, nowMs);
   return { client: client.name, user: claimedUser(client, claim.fields) };
 }
 
-function authenticatedClient(
-  policy: PolicySnapshot,
-  tokens: TokenVerifier,
-  claim: Claim,
-  nowMs: number,
-): PolicyClient {
+function authenticatedClient(policy: PolicySnapshot, tokens: TokenVerifier, claim: Claim, nowMs: number): PolicyClient {
   const authorization = fieldValue(claim.fields, "proxy-authorization") ?? claim.connectAuthorization;
   const shown = authorization === null ? carriedToken(claim) : tokenOf(authorization);
   if (shown === null && authorization === null) return trustedClient(policy, claim.remoteAddress);

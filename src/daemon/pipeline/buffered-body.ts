@@ -15,7 +15,9 @@ let bufferedTotal = 0;
 export async function bufferBody(body: Readable, length: number | null): Promise<Buffer> {
   if (length !== null && length > MAX_BUFFERED_BODY) throw tooLarge();
   if (bufferedTotal >= MAX_BUFFERED_TOTAL) {
-    throw new ProxyError("overloaded", "too many request bodies are waiting; try again", { fields: ["Retry-After", "1"] });
+    throw new ProxyError("overloaded", "too many request bodies are waiting; try again", {
+      fields: ["Retry-After", "1"],
+    });
   }
   const chunks: Buffer[] = [];
   let size = 0;

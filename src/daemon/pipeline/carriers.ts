@@ -1,5 +1,5 @@
-import { authorityKey } from "../../policy/host.ts";
 import type { PolicySnapshot, Route } from "../../policy/compile.ts";
+import { authorityKey } from "../../policy/host.ts";
 import type { Carriers } from "../../providers/schema.ts";
 
 const cached = new WeakMap<readonly Route[], Carriers>();

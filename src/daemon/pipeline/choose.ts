@@ -67,7 +67,7 @@ function ordered(route: Route, turns: Map<string, number>): string[] {
 }
 
 function usableVersion(credential: Credential | undefined, authority: string, nowMs: number): Choice | null {
-  if (!credential || credential.state !== "enabled") return null;
+  if (credential?.state !== "enabled") return null;
   if (credential.expiresAt !== null && credential.expiresAt <= nowMs) return null;
   if (!boundTo(credential, authority)) return null;
   const current = credential.versions.find((version) => version.stage === "current");

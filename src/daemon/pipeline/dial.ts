@@ -1,9 +1,8 @@
 import { lookup as lookupAll } from "node:dns/promises";
 import { isIP, type LookupFunction, type Socket, connect as tcpConnect } from "node:net";
-import { connect as tlsConnect, type TLSSocket } from "node:tls";
+import { type TLSSocket, connect as tlsConnect } from "node:tls";
 import { type Dispatcher, Pool } from "undici";
-import { classifyAddress } from "../../policy/address.ts";
-import { type Cidr, cidrContains } from "../../policy/address.ts";
+import { type Cidr, cidrContains, classifyAddress } from "../../policy/address.ts";
 import type { Secret } from "../../secret.ts";
 import { ProxyError } from "./errors.ts";
 import type { SocketBinding, Splice } from "./splice.ts";
@@ -179,7 +178,9 @@ export class Dialer {
   #connectTo(addresses: readonly string[], port: number, host: string): Promise<Socket> {
     for (const address of addresses) {
       if (!this.#options.isOwnListener(address, port)) continue;
-      throw new ProxyError("upstream_refused_address", `${host} leads back to sidekey itself`, { reason: "own_listener" });
+      throw new ProxyError("upstream_refused_address", `${host} leads back to sidekey itself`, {
+        reason: "own_listener",
+      });
     }
     return new Promise((resolve, reject) => {
       const pinned: LookupFunction = (_name, _options, done) =>
@@ -187,7 +188,13 @@ export class Dialer {
           null,
           addresses.map((address) => ({ address, family: isIP(address) })),
         );
-      const socket = tcpConnect({ host: "pinned.invalid", port, lookup: pinned, autoSelectFamily: true, noDelay: true });
+      const socket = tcpConnect({
+        host: "pinned.invalid",
+        port,
+        lookup: pinned,
+        autoSelectFamily: true,
+        noDelay: true,
+      });
       socket.once("connect", () => {
         socket.removeListener("error", failed);
         resolve(socket);
@@ -237,8 +244,8 @@ function handshake(raw: Socket, host: string, ca: string | null): Promise<TLSSoc
     socket.once("error", failed);
     socket.once("secureConnect", () => {
       socket.removeListener("error", failed);
-      if (socket.authorized) return resolve(socket);
-      failed(new Error("unverified"));
+      if (socket.authorized) resolve(socket);
+      else failed(new Error("unverified"));
     });
   });
 }
@@ -273,9 +280,12 @@ function proxyAccepted(socket: Socket): Promise<void> {
     const settle = (error: ProxyError | null): void => {
       socket.off("data", onData).off("error", onEnd).off("close", onEnd);
       socket.pause();
-      if (!error) return resolve();
-      socket.destroy();
-      reject(error);
+      if (error) {
+        socket.destroy();
+        reject(error);
+      } else {
+        resolve();
+      }
     };
     const onEnd = (): void => settle(new ProxyError("upstream_connect", "the upstream proxy closed the connection"));
     const onData = (chunk: Buffer): void => {

@@ -1,5 +1,5 @@
-import { randomBytes } from "../../store/crypto.ts";
 import type { Route } from "../../policy/compile.ts";
+import { randomBytes } from "../../store/crypto.ts";
 import type { Choice } from "./choose.ts";
 import { type ProxyError, problemFields, problemJson } from "./errors.ts";
 import type { Identity, Incoming, Outcome, ParsedRequest } from "./exchange.ts";

@@ -86,7 +86,10 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
 
   onResponseStart(controller: Dispatcher.DispatchController, status: number, _parsed: unknown, reason?: string): void {
     const raw = controller.rawHeaders as unknown as Buffer[];
-    if (status < 200) return this.#informationalHead(controller, status, raw);
+    if (status < 200) {
+      this.#informationalHead(controller, status, raw);
+      return;
+    }
     if (!this.#request.spliced()) throw new ProxyError("internal", "the request left without its credential");
     this.#transfer.headAt = performance.now();
     this.#transfer.status = status;
@@ -110,15 +113,11 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
     this.#settle(upstreamError(error), null);
   }
 
-  onRequestUpgrade(
-    controller: Dispatcher.DispatchController,
-    status: number,
-    _headers: unknown,
-    socket: Duplex,
-  ): void {
+  onRequestUpgrade(controller: Dispatcher.DispatchController, status: number, _headers: unknown, socket: Duplex): void {
     if (status !== 101) {
       socket.destroy();
-      return this.#settle(new ProxyError("upstream_protocol", "the provider answered the upgrade wrongly"), null);
+      this.#settle(new ProxyError("upstream_protocol", "the provider answered the upgrade wrongly"), null);
+      return;
     }
     this.#transfer.headAt = performance.now();
     this.#settle(null, { socket, fields: controller.rawHeaders as unknown as Buffer[] });
@@ -177,7 +176,10 @@ export function forward(
 function upstreamError(error: Error): ProxyError {
   if (error instanceof ProxyError) return error;
   if (error instanceof undiciErrors.HeadersTimeoutError) {
-    return new ProxyError("upstream_timeout", "the provider did not answer in time", { reason: "headers", cause: error });
+    return new ProxyError("upstream_timeout", "the provider did not answer in time", {
+      reason: "headers",
+      cause: error,
+    });
   }
   if (error instanceof undiciErrors.BodyTimeoutError) {
     return new ProxyError("upstream_timeout", "the provider stopped in the middle of its answer", {
@@ -186,7 +188,9 @@ function upstreamError(error: Error): ProxyError {
     });
   }
   if (error instanceof undiciErrors.RequestContentLengthMismatchError) {
-    return new ProxyError("bad_request", "the request body is not as long as its Content-Length says", { cause: error });
+    return new ProxyError("bad_request", "the request body is not as long as its Content-Length says", {
+      cause: error,
+    });
   }
   if (error instanceof undiciErrors.RequestAbortedError) {
     return new ProxyError("client_closed", "the request broke off", { cause: error });

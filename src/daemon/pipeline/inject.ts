@@ -1,5 +1,5 @@
-import type { InjectionPlan } from "../../providers/auth/plan.ts";
 import type { Route } from "../../policy/compile.ts";
+import type { InjectionPlan } from "../../providers/auth/plan.ts";
 import type { Choice } from "./choose.ts";
 import type { Fields } from "./exchange.ts";
 import type { CleanRequest } from "./headers.ts";
@@ -57,7 +57,9 @@ export function inject(
   for (const place of plan.query) {
     query += `${query === "" ? "" : "&"}${place.name}=${slotFor(place.render).marker}`;
   }
-  const body = plan.body ? deps.splice.watchBody(slotFor(plan.body.render), opened.bytesFor(plan.body.render).length) : null;
+  const body = plan.body
+    ? deps.splice.watchBody(slotFor(plan.body.render), opened.bytesFor(plan.body.render).length)
+    : null;
   return {
     fields,
     query,

@@ -43,7 +43,7 @@ export interface Limiter {
   waiting(): number;
   /** The lowest remaining count over the counters that `spec` has used; null when it has used none. */
   lowestRemaining(spec: LimitSpec): number | null;
-  /** All counters to save, when anything changed since the last call. */
+  /** All counters to save, when a grant was taken or given back since the last call; else null. */
   changedState(): LimitStateRow[] | null;
 }
 
@@ -286,8 +286,8 @@ class QueueingLimiter implements Limiter {
     shadowed: readonly LimitDenial[],
     waited: LimiterHold["waited"],
   ): LimiterHold {
-    this.#changed = true;
     const { table } = this.#options;
+    this.#changed = true;
     const refund = (): void => {
       if (hold.settled) return;
       table.refund(hold);

@@ -1,20 +1,20 @@
-import type { InjectionPlan } from "../../providers/auth/plan.ts";
-import { planFor, selectAuth } from "../../providers/auth/plan.ts";
-import { BodyError, readJsonPointer, rewriteJsonBody } from "../../providers/auth/body-json.ts";
+import type { PolicySnapshot, Route } from "../../policy/compile.ts";
 import { type Decision, decide } from "../../policy/decide.ts";
 import { authorityKey } from "../../policy/host.ts";
 import { bucketKey } from "../../policy/limit.ts";
-import type { PolicySnapshot, Route } from "../../policy/compile.ts";
+import { BodyError, readJsonPointer, rewriteJsonBody } from "../../providers/auth/body-json.ts";
+import type { InjectionPlan } from "../../providers/auth/plan.ts";
+import { planFor, selectAuth } from "../../providers/auth/plan.ts";
 import { authenticate, type TokenVerifier } from "./authenticate.ts";
 import { bufferBody } from "./buffered-body.ts";
-import { ClientCounter } from "./client-counter.ts";
 import { authorityCarriers } from "./carriers.ts";
 import type { Chooser } from "./choose.ts";
+import { ClientCounter } from "./client-counter.ts";
 import { denial } from "./denial.ts";
 import type { Dialer } from "./dial.ts";
-import { type ProxyError, toProxyError, ProxyError as Refusal } from "./errors.ts";
-import { ExchangeState } from "./exchange-state.ts";
+import { type ProxyError, ProxyError as Refusal, toProxyError } from "./errors.ts";
 import type { Incoming, Outcome, ParsedRequest, RequestTarget } from "./exchange.ts";
+import { ExchangeState } from "./exchange-state.ts";
 import { forward } from "./forward.ts";
 import { cleanRequest } from "./headers.ts";
 import { type Injection, inject, withoutSecret } from "./inject.ts";
@@ -115,7 +115,7 @@ async function reserve(route: Route, x: ExchangeState, options: PipelineOptions)
     route: route.id,
     user: x.identity.user,
   };
-  const wanted = route.limits.map((spec) => ({ spec, key: bucketKey(spec, route.id, ids) }));
+  const wanted = route.limits.map((spec) => ({ spec, key: bucketKey(spec, ids) }));
   const queuedAt = performance.now();
   const reserved = options.limiter.reserve(wanted, x.clientGone());
   if (!(reserved instanceof Promise)) {
@@ -185,7 +185,9 @@ function prepare(route: Route, x: ExchangeState, parsed: ParsedRequest, options:
   const plan = routePlan(route, x, parsed.target);
   if (x.choice === null || plan === null) return withoutSecret(clean, route);
   if (options.vaultSealed()) {
-    throw new Refusal("vault_sealed", "the vault is sealed; unlock it with `sidekey vault unseal`", { route: route.id });
+    throw new Refusal("vault_sealed", "the vault is sealed; unlock it with `sidekey vault unseal`", {
+      route: route.id,
+    });
   }
   const binding = { authority: authorityOf(parsed), route: route.id, client: x.identity.client };
   return inject(clean, plan, x.choice, route, binding, options);

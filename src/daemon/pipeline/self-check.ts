@@ -46,7 +46,12 @@ export async function checkSplice(identity: SelfCheckIdentity): Promise<void> {
   }
 }
 
-async function exchangeOnce(dialer: Dialer, splice: Splice, secret: Secret, received: Promise<Buffer>): Promise<Buffer> {
+async function exchangeOnce(
+  dialer: Dialer,
+  splice: Splice,
+  secret: Secret,
+  received: Promise<Buffer>,
+): Promise<Buffer> {
   const binding = { authority: `${HOST}:443`, route: "self-check", client: "self-check" };
   const slot = splice.open(secret, binding, new Set([binding.authority]));
   const pool = dialer.pool({
@@ -82,7 +87,9 @@ async function exchangeOnce(dialer: Dialer, splice: Splice, secret: Secret, rece
   return received;
 }
 
-async function startPeer(identity: SelfCheckIdentity): Promise<{ port: number; received: Promise<Buffer>; close(): void }> {
+async function startPeer(
+  identity: SelfCheckIdentity,
+): Promise<{ port: number; received: Promise<Buffer>; close(): void }> {
   let got: (head: Buffer) => void = () => {};
   const received = new Promise<Buffer>((resolve) => {
     got = resolve;

@@ -6,8 +6,8 @@ import { decide } from "../../policy/decide.ts";
 import { authenticate } from "./authenticate.ts";
 import { denial } from "./denial.ts";
 import { ProxyError, toProxyError } from "./errors.ts";
-import { ExchangeState } from "./exchange-state.ts";
 import type { Incoming, RequestTarget } from "./exchange.ts";
+import { ExchangeState } from "./exchange-state.ts";
 import type { PipelineOptions } from "./pipeline.ts";
 
 /**

@@ -10,14 +10,9 @@ import { responseFields } from "./headers.ts";
  * Joins the two sockets of an accepted WebSocket. The upstream must have proved that it understood the
  * handshake (RFC 6455 section 4.1), or the client would get a raw connection with the key already spent on it.
  */
-export async function relayWebSocket(
-  upgraded: Upgraded,
-  key: string,
-  x: ExchangeState,
-  idleMs: number,
-): Promise<void> {
+export async function relayWebSocket(upgraded: Upgraded, key: string, x: ExchangeState, idleMs: number): Promise<void> {
   const { socket, fields } = upgraded;
-  if (valueOf(fields, "sec-websocket-accept") !== websocketAccept(key)) {
+  if (fieldValue(fields, "sec-websocket-accept") !== websocketAccept(key)) {
     socket.destroy();
     throw new ProxyError("upstream_protocol", "the provider's WebSocket handshake is not valid (Sec-WebSocket-Accept)");
   }
@@ -31,7 +26,7 @@ export async function relayWebSocket(
   await Promise.allSettled([pipeline(client, socket), pipeline(socket, client)]);
 }
 
-function valueOf(fields: readonly Buffer[], wanted: string): string | null {
+function fieldValue(fields: readonly Buffer[], wanted: string): string | null {
   for (let i = 0; i < fields.length; i += 2) {
     if (fields[i]?.toString("latin1").toLowerCase() === wanted) return fields[i + 1]?.toString("latin1") ?? null;
   }

@@ -1,0 +1,202 @@
+import assert from "node:assert/strict";
+import { copyFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, it, type TestContext } from "node:test";
+import type SQLite from "better-sqlite3";
+import fc from "fast-check";
+import { DatabaseError, openVaultDatabase } from "../../src/store/database.ts";
+import { VaultSealedError, VaultTamperedError } from "../../src/store/errors.ts";
+import { type Keyring, openKeyring } from "../../src/store/keyring.ts";
+import { openVault } from "../../src/store/vault.ts";
+import { openVersion, type VersionBinding } from "../../src/store/versions.ts";
+import type { Unlocker } from "../../src/store/wrappers.ts";
+import { tempDir } from "../support/temp-dir.ts";
+import { copyOf, editDatabase, fields, fill, newCredential, newVault, reveal } from "../support/vault-fixture.ts";
+
+const TABLES = ["vault", "wrappers", "categories", "credentials", "versions", "client_tokens", "sealed_blobs", "audit"];
+
+interface Cell {
+  table: string;
+  row: number;
+  column: string;
+}
+
+/** A filled vault, closed; `attack` works on a copy and returns what the store says about it, or null if it is content. */
+async function prepared(t: TestContext) {
+  const { vault, directory, unlocker } = await newVault(t);
+  fill(vault);
+  vault.close();
+  const work = copyOf(t, directory);
+  const attack = async (edit: (db: SQLite.Database) => void): Promise<string | null> => {
+    for (const name of ["vault.db", "audit.anchor"]) copyFileSync(join(directory, name), join(work, name));
+    editDatabase(work, edit);
+    return await complaint(work, unlocker);
+  };
+  return { directory, unlocker, attack };
+}
+
+async function complaint(directory: string, unlocker: Unlocker): Promise<string | null> {
+  let vault: ReturnType<typeof openVault> | null = null;
+  try {
+    vault = openVault(directory);
+    await vault.unseal([unlocker]);
+    const result = vault.verifyAudit();
+    return result.ok ? null : result.problem;
+  } catch (error) {
+    const typed = [VaultTamperedError, VaultSealedError, DatabaseError].some((type) => error instanceof type);
+    assert.ok(typed, `an untyped error: ${String(error)}`);
+    return (error as Error).message;
+  } finally {
+    vault?.close();
+  }
+}
+
+function cellsOf(directory: string): Cell[] {
+  const cells: Cell[] = [];
+  editDatabase(directory, (db) => {
+    for (const table of TABLES) {
+      const rows = db.prepare(`SELECT * FROM ${table}`).all() as object[];
+      for (const [row, values] of rows.entries()) {
+        for (const column of Object.keys(values)) cells.push({ table, row, column });
+      }
+    }
+  });
+  return cells;
+}
+
+/** Changes one bit of a cell and keeps its type, so that SQLite itself has nothing to object to. */
+function flip(db: SQLite.Database, cell: Cell, at: number): void {
+  const { table, column } = cell;
+  const rows = db.prepare(`SELECT * FROM ${table}`).all() as Record<string, unknown>[];
+  const all = rows[cell.row] ?? {};
+  const where = Object.keys(all)
+    .map((name) => `${name} IS @${name}`)
+    .join(" AND ");
+  db.prepare(`UPDATE ${table} SET ${column} = @changed WHERE ${where}`).run({
+    ...all,
+    changed: flipped(all[column], table, column, at),
+  });
+}
+
+function flipped(value: unknown, table: string, column: string, at: number): unknown {
+  if (value === null) return column === "owner_id" ? "user-1" : 1;
+  if (typeof value === "number") return table === "vault" && column === "id" ? value : value + 1;
+  const bytes = Buffer.from(value as Buffer | string);
+  if (bytes.length === 0) return "planted";
+  bytes.writeUInt8((bytes[at % bytes.length] ?? 0) ^ 1, at % bytes.length);
+  return typeof value === "string" ? bytes.toString("latin1") : bytes;
+}
+
+describe("G8 bound", () => {
+  it("finds a changed bit in every column of every row", async (t) => {
+    const { directory, attack } = await prepared(t);
+    assert.equal(await attack(() => undefined), null);
+    for (const cell of cellsOf(directory)) {
+      if (cell.table === "vault" && cell.column === "id") continue;
+      const found = await attack((db) => flip(db, cell, 0));
+      assert.notEqual(found, null, `${cell.table}[${cell.row}].${cell.column} was changed and nobody noticed`);
+    }
+  });
+
+  it("finds it at any byte (property)", async (t) => {
+    const { directory, attack } = await prepared(t);
+    const cells = cellsOf(directory).filter((cell) => cell.table !== "vault" || cell.column !== "id");
+    const anyCell = fc.constantFrom(...cells);
+    const property = fc.asyncProperty(anyCell, fc.nat(4096), async (cell, at) => {
+      return (await attack((db) => flip(db, cell, at))) !== null;
+    });
+    await fc.assert(property, { numRuns: 60 });
+  });
+
+  const swaps: Record<string, string> = {
+    "two credentials' values":
+      "UPDATE versions SET credential = CASE credential WHEN (SELECT min(credential) FROM versions) THEN (SELECT max(credential) FROM versions) ELSE credential END WHERE number = 1",
+    "one ciphertext into another row":
+      "UPDATE versions SET sealed = (SELECT sealed FROM versions WHERE stage = 'previous'), sealed_key = (SELECT sealed_key FROM versions WHERE stage = 'previous') WHERE stage = 'current'",
+    "two version numbers": "UPDATE versions SET number = 9 WHERE number = 2",
+    "the stage of an old version":
+      "UPDATE versions SET stage = CASE stage WHEN 'current' THEN 'previous' ELSE 'current' END WHERE number = 1 AND stage = 'previous'",
+    "the provider": "UPDATE credentials SET provider = 'alpaca' WHERE name = 'fmp-main'",
+    "the allowed hosts": "UPDATE credentials SET hosts = '[\"evil.example\"]' WHERE name = 'fmp-main'",
+    "the category": "UPDATE credentials SET category = 'trading' WHERE name = 'fmp-main'",
+    "the owner": "UPDATE credentials SET owner_id = 'user-8' WHERE owner_kind = 'user'",
+    "the name": "UPDATE credentials SET name = 'fmp-2' WHERE name = 'fmp-main'",
+    "two categories' keys":
+      "UPDATE categories SET public_key = (SELECT public_key FROM categories WHERE name = 'trading'), private_key = (SELECT private_key FROM categories WHERE name = 'trading') WHERE name = 'market-data'",
+    "a revoked token back to life": "UPDATE client_tokens SET revoked_at = NULL",
+    "a token's client": "UPDATE client_tokens SET client = 'admin'",
+    "a planted token":
+      "INSERT INTO client_tokens SELECT 'aaaaaaaaaa', client, label, digest, created_at, expires_at, revoked_at, mac FROM client_tokens LIMIT 1",
+    "a planted version":
+      "INSERT INTO versions SELECT credential, 7, 'pending', generation, fingerprint, sealed_key, sealed, created_at, mac FROM versions WHERE stage = 'previous'",
+    "a planted credential":
+      "INSERT INTO credentials SELECT 'ff', 'other', provider, environment, category, owner_kind, owner_id, hosts, fields, state, expires_at, metadata, created_at, mac FROM credentials WHERE name = 'fmp-main'",
+    "a deleted token": "DELETE FROM client_tokens WHERE revoked_at IS NOT NULL",
+    "a deleted version": "DELETE FROM versions WHERE stage = 'previous'",
+    "a deleted credential": "DELETE FROM credentials WHERE name = 'fmp-spare'",
+    "every credential deleted": "DELETE FROM versions; DELETE FROM credentials",
+  };
+
+  for (const [what, sql] of Object.entries(swaps)) {
+    it(`refuses or reports: ${what}`, async (t) => {
+      const { attack } = await prepared(t);
+      let changed = 0;
+      const found = await attack((db) => {
+        const before = db.prepare("SELECT total_changes()").pluck().get() as number;
+        db.exec(sql);
+        changed = (db.prepare("SELECT total_changes()").pluck().get() as number) - before;
+      });
+      assert.ok(changed > 0, "the attack did nothing");
+      assert.notEqual(found, null);
+    });
+  }
+
+  it("notices a row put back to its older, genuinely MACed content", async (t) => {
+    const { vault, directory, unlocker, reopen } = await newVault(t);
+    const { id } = vault.addClientToken("app", {}, "ana");
+    let old: unknown;
+    editDatabase(directory, (db) => {
+      old = db.prepare("SELECT mac FROM client_tokens").pluck().get();
+    });
+    vault.revokeClientTokens(id, "ana");
+    editDatabase(directory, (db) => db.prepare("UPDATE client_tokens SET revoked_at = NULL, mac = ?").run(old));
+    assert.throws(() => vault.loadTokenTable(), /put back to an older content/);
+    await assert.rejects(reopen().unseal([unlocker]), VaultTamperedError);
+  });
+
+  it("binds the ciphertext itself, below the row MAC, to credential, version, category, provider and hosts", async (t) => {
+    const { vault, directory, unlocker } = await newVault(t);
+    const { id } = vault.addCredential(newCredential("a"), fields({ api_key: "one" }), "ana");
+    vault.close();
+    const { db, keys, close } = await rawAccess(t, directory, unlocker);
+    const binding: VersionBinding = {
+      credential: id,
+      category: "market-data",
+      provider: "fmp",
+      hosts: ["financialmodelingprep.com"],
+    };
+    assert.deepEqual(reveal(openVersion(db, keys, binding, 1)), { api_key: "one" });
+    const others: Partial<VersionBinding>[] = [
+      { category: "trading" },
+      { provider: "alpaca" },
+      { hosts: ["evil.example"] },
+      { hosts: [] },
+      { hosts: ["financialmodelingprep.com", "evil.example"] },
+    ];
+    for (const other of others)
+      assert.throws(() => openVersion(db, keys, { ...binding, ...other }, 1), VaultTamperedError);
+    close();
+  });
+});
+
+async function rawAccess(
+  t: TestContext,
+  directory: string,
+  unlocker: Unlocker,
+): Promise<{ db: SQLite.Database; keys: Keyring; close: () => void }> {
+  const copy = tempDir(t);
+  copyFileSync(join(directory, "vault.db"), join(copy, "vault.db"));
+  const db = openVaultDatabase(join(copy, "vault.db"));
+  const { keys } = await openKeyring(db, [unlocker]);
+  return { db, keys, close: () => db.close() };
+}

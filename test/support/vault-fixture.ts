@@ -1,0 +1,109 @@
+import { cpSync } from "node:fs";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import SQLite from "better-sqlite3";
+import { Secret } from "../../src/secret.ts";
+import { createVault, openVault, type Vault, type VaultOptions } from "../../src/store/vault.ts";
+import type { Unlocker } from "../../src/store/wrappers.ts";
+import { tempDir } from "./temp-dir.ts";
+
+/** Cheap enough for a test; production uses 256 MiB. */
+export const FAST_PASSPHRASE = { passes: 1, memoryBytes: 8192 };
+export const START_MS = Date.UTC(2026, 0, 1);
+
+export interface VaultFixture {
+  directory: string;
+  unlocker: Unlocker;
+  vault: Vault;
+  options: VaultOptions;
+  /** a second, sealed, handle on the same files */
+  reopen(): Vault;
+}
+
+/** A new unsealed vault with a clock that advances 1 ms per reading. */
+export async function newVault(t: TestContext, extra: VaultOptions = {}): Promise<VaultFixture> {
+  const directory = tempDir(t);
+  const unlocker: Unlocker = { kind: "file", path: join(directory, "root.key") };
+  let clock = START_MS;
+  const options: VaultOptions = { now: () => ++clock, cost: FAST_PASSPHRASE, ...extra };
+  const vault = await createVault(directory, unlocker, options);
+  const handles = [vault];
+  t.after(() => {
+    for (const handle of handles) handle.close();
+  });
+  const reopen = () => {
+    const handle = openVault(directory, options);
+    handles.push(handle);
+    return handle;
+  };
+  return { directory, unlocker, vault, options, reopen };
+}
+
+export function secret(text: string): Secret {
+  return Secret.copyOf(Buffer.from(text));
+}
+
+export function passphrase(text: string): Unlocker {
+  return { kind: "passphrase", read: async () => secret(text) };
+}
+
+export function fields(values: Record<string, string>): Map<string, Secret> {
+  return new Map(Object.entries(values).map(([name, value]) => [name, secret(value)]));
+}
+
+/** Opened fields as text: only a test may do this. */
+export function reveal(opened: Map<string, Secret>): Record<string, string> {
+  return Object.fromEntries([...opened].map(([name, value]) => [name, value.use((bytes) => bytes.toString())]));
+}
+
+export function newCredential(name: string, extra: object = {}) {
+  return {
+    name,
+    provider: "fmp",
+    environment: "live",
+    category: "market-data",
+    hosts: ["financialmodelingprep.com"],
+    owner: { kind: "service" as const },
+    ...extra,
+  };
+}
+
+/** Two categories, two providers, two versions, tokens and a blob: a row of every kind. */
+export function fill(vault: Vault): void {
+  vault.addCredential(newCredential("fmp-main"), fields({ api_key: "fmp-key-one" }), "ana");
+  vault.addCredential(
+    newCredential("fmp-spare", { metadata: { plan: "starter" } }),
+    fields({ api_key: "fmp-key-spare" }),
+    "ana",
+  );
+  const alpaca = { provider: "alpaca", category: "trading", hosts: ["api.alpaca.markets"], expiresAt: START_MS + 1e9 };
+  const owner = { kind: "user", id: "user-7" };
+  vault.addCredential(
+    newCredential("alpaca-7", { ...alpaca, owner }),
+    fields({ key_id: "PK1", secret_key: "s1" }),
+    "ana",
+  );
+  vault.addVersion("fmp-main", fields({ api_key: "fmp-key-two" }), "current", "ana");
+  vault.addClientToken("app", { expiresAt: START_MS + 1e9, label: "laptop" }, "ana");
+  vault.revokeClientTokens(vault.addClientToken("app", {}, "ana").id, "ana");
+  vault.putSealed("ca", secret("ca-private-key"), "ana");
+}
+
+/** A second connection without any of the store's checks: the attacker who can write the disk. */
+export function editDatabase(directory: string, edit: (db: SQLite.Database) => void): void {
+  const db = new SQLite(join(directory, "vault.db"));
+  try {
+    db.pragma("foreign_keys = OFF");
+    db.pragma("ignore_check_constraints = ON");
+    edit(db);
+  } finally {
+    db.close();
+  }
+}
+
+/** A copy of a closed data directory, to break. */
+export function copyOf(t: TestContext, directory: string): string {
+  const copy = tempDir(t);
+  cpSync(directory, copy, { recursive: true });
+  return copy;
+}
