@@ -3,6 +3,14 @@ import { inspect } from "node:util";
 const REDACTED = "[secret]";
 
 /**
+ * A zeroed Buffer for secret bytes that never moves. Other small Buffers (up to 64 bytes) lie inside V8's heap, where
+ * the garbage collector copies them and leaves the old copy behind, out of reach of any wiping.
+ */
+export function secretBuffer(bytes: number): Buffer {
+  return Buffer.from(new ArrayBuffer(bytes));
+}
+
+/**
  * An opened plaintext. The bytes live in one Buffer of their own (never in Node's shared pool) and
  * are only lent inside `use`; every way of printing the object says "[secret]". A secret is never
  * turned into a JavaScript string, because strings cannot be wiped (guarantee G2).
@@ -17,7 +25,7 @@ export class Secret {
 
   /** Copies `bytes` into a Buffer that this object owns. The caller still owns, and wipes, the original. */
   static copyOf(bytes: Uint8Array): Secret {
-    const own = Buffer.allocUnsafeSlow(bytes.length);
+    const own = secretBuffer(bytes.length);
     own.set(bytes);
     return new Secret(own);
   }

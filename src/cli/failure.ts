@@ -77,6 +77,7 @@ const OWN_ERRORS: ReadonlyMap<string, ExitCode> = new Map<string, ExitCode>([
   ["ConfigError", EXIT.failed],
   ["SetupError", EXIT.failed],
   ["StartError", EXIT.failed],
+  ["ControlInUse", EXIT.failed],
   ["PolicyError", EXIT.failed],
   ["CatalogError", EXIT.failed],
   ["ProviderFileError", EXIT.failed],

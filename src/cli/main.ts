@@ -60,13 +60,14 @@ async function main(argv: readonly string[]): Promise<number> {
   for (const register of COMMANDS) register(program, cli);
   try {
     await program.parseAsync([...argv], { from: "user" });
+    await terminal.flush();
     return exitCode;
   } catch (error) {
     const failure = error instanceof CommanderError ? fromCommander(error) : error;
-    if (failure === null) return EXIT.ok;
-    const report = describeFailure(failure);
-    terminal.fail(report);
-    return report.exitCode;
+    const report = failure === null ? null : describeFailure(failure);
+    if (report !== null) terminal.fail(report);
+    await terminal.flush();
+    return report?.exitCode ?? EXIT.ok;
   }
 }
 

@@ -22,6 +22,8 @@ export interface Terminal {
   jsonLine(value: unknown): void;
   status(mark: Mark, text: string): void;
   fail(report: FailureReport): void;
+  /** Resolves when everything has left this process: a slow reader of a pipe must get all of it. */
+  flush(): Promise<void>;
   /** Whole lines of the daemon's log, on stderr. */
   log(lines: Buffer): void;
   /** Text without a newline, on stderr, for a question. */
@@ -82,6 +84,11 @@ export function createTerminal(streams: TerminalStreams): Terminal {
     },
     prompt: (text) => {
       streams.err.write(visible(text));
+    },
+    flush: async () => {
+      for (const stream of [streams.out, streams.err]) {
+        await new Promise<void>((resolve) => stream.write("", () => resolve()));
+      }
     },
     log: (lines) => {
       streams.err.write(lines);

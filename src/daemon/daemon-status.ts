@@ -4,6 +4,7 @@ import type { Ingress } from "./ingress/server.ts";
 import type { LeafSource } from "./leaf-source.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Dialer } from "./pipeline/dial.ts";
+import type { Limiter } from "./pipeline/limiter.ts";
 import type { PolicySource } from "./policy-source.ts";
 import type { VaultView } from "./vault-view.ts";
 
@@ -66,5 +67,22 @@ export function observeDaemon(sources: { metrics: Metrics; vault: Vault; usage: 
     usageQueued: () => usage.queued(),
     usageDropped: () => usage.dropped(),
     credentials: () => view.list().map(({ name, state, expiresAt }) => ({ name, state, expiresAt })),
+  });
+}
+
+/** What is left of every limit of the policy in force. */
+export function observeLimits(
+  { metrics, limiter }: { metrics: Metrics; limiter: Limiter },
+  policy: PolicySource,
+): void {
+  metrics.observe({
+    limits: () =>
+      policy.current().routes.flatMap((route) =>
+        route.limits.map((spec) => ({
+          route: route.id,
+          limit: spec.name,
+          remaining: limiter.lowestRemaining(spec) ?? spec.burst,
+        })),
+      ),
   });
 }

@@ -7,7 +7,7 @@ import type { Vault } from "../store/vault.ts";
 import type { Unlocker } from "../store/wrappers.ts";
 import type { Config } from "./config.ts";
 import { type Control, startControl } from "./control.ts";
-import { observeDaemon, type RunState, readiness, statusOf } from "./daemon-status.ts";
+import { observeDaemon, observeLimits, type RunState, readiness, statusOf } from "./daemon-status.ts";
 import { type Demo, startDemo } from "./demo-provider.ts";
 import { createIngress, type Ingress } from "./ingress/server.ts";
 import { LeafSource } from "./leaf-source.ts";
@@ -15,8 +15,8 @@ import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { createMetricsServer } from "./metrics-server.ts";
 import { isOwnListener } from "./own-addresses.ts";
-import { nodeTimer, steadyClockUs } from "./pipeline/clock.ts";
 import { createChooser } from "./pipeline/choose.ts";
+import { nodeTimer, steadyClockUs } from "./pipeline/clock.ts";
 import { Dialer } from "./pipeline/dial.ts";
 import type { ProxyError } from "./pipeline/errors.ts";
 import type { Outcome } from "./pipeline/exchange.ts";
@@ -119,7 +119,9 @@ async function buildBase(options: DaemonOptions, parts: Parts): Promise<Base> {
   const table = new LimitTable();
   table.importState(loadLimitState(usagePath), steadyClockUs());
   const limiter = createLimiter({ table, nowUs: steadyClockUs, setTimer: nodeTimer });
-  const usage = parts.keep(startUsageWriter(usagePath, config.usage));
+  const usage = parts.keep(
+    startUsageWriter(usagePath, { ...config.usage, onProblem: (problem) => log.error("usage", { problem }) }),
+  );
   parts.keep(startLimitStateSaver(usage, () => limiter.changedState()));
   const base: Base = {
     vault,
@@ -156,7 +158,9 @@ async function buildPolicy({ config }: DaemonOptions, base: Base, parts: Parts):
       },
     }),
   );
+  base.metrics.policyReloaded(true, source.current().revision);
   base.onVaultChange = () => void source.reload("vault");
+  observeLimits(base, source);
   await leafs.follow(source.current().interceptHosts);
   return { source, leafs };
 }

@@ -66,10 +66,12 @@ class Loader {
     const { policyFile, providersDir, known } = this.#options;
     const text = readPolicyFile(policyFile);
     // A change in the vault leaves the files alone, and must not cost the event loop a catalog's parsing.
-    const catalog = reason === "vault" && this.#catalog !== null ? this.#catalog : loadCatalog(providersDir);
+    const kept = reason === "vault" ? this.#catalog : null;
+    this.#catalog = null;
+    const catalog = kept ?? loadCatalog(providersDir);
+    this.#catalog = catalog;
     const parsed = this.#document?.text === text ? this.#document.parsed : parsePolicy(text, basename(policyFile));
     const { snapshot, warnings } = compilePolicy(parsed, catalog, known(), revisionOf(text, catalog));
-    this.#catalog = catalog;
     this.#document = { text, parsed };
     return { snapshot, warnings: warnings.map((warning) => formatProblem(parsed.file, warning)) };
   }

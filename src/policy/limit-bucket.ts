@@ -64,10 +64,10 @@ export class RequestBucket {
     const keptUs = Math.max(pace.periodUs, this.#pace.periodUs);
     this.#pace = pace;
     while (this.#grants.length > 0 && this.#grants.at(0) <= time - keptUs) {
-      this.#baseUs = Math.max(this.#baseUs, this.#grants.shift()) + pace.intervalUs;
+      this.#baseUs = arrivalAfter(this.#baseUs, this.#grants.shift(), pace);
     }
     this.#grants.push(time);
-    this.#arrivalUs = Math.max(arrivalUs, time) + pace.intervalUs;
+    this.#arrivalUs = arrivalAfter(arrivalUs, time, pace);
     this.#latestUs = time;
     return time;
   }
@@ -146,12 +146,16 @@ export class RequestBucket {
   }
 
   #arrivalAfterAll(pace: Pace): number {
-    return arrivalAfter(this.#grants.toArray(), this.#baseUs, pace);
+    return this.#grants.toArray().reduce((arrival, time) => arrivalAfter(arrival, time, pace), this.#baseUs);
   }
 }
 
-function arrivalAfter(grants: readonly number[], baseUs: number, { intervalUs }: Pace): number {
-  return grants.reduce((arrival, time) => Math.max(arrival, time) + intervalUs, baseUs);
+/**
+ * One step of the GCRA. The upper bound is what a grant in time leaves at most; it only matters for grants of an
+ * earlier, larger limit, which would otherwise be waited off one interval each.
+ */
+function arrivalAfter(arrivalUs: number, time: number, { intervalUs, burst }: Pace): number {
+  return Math.min(Math.max(arrivalUs, time) + intervalUs, time + burst * intervalUs);
 }
 
 interface SavedState {

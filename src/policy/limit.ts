@@ -112,7 +112,8 @@ export class LimitTable {
       if (spec.mode === "shadow") shadowed.push(denial);
       else denied = later(denied, denial);
     }
-    denied ??= this.#makeRoom(granted, nowUs);
+    const full = this.#withoutRoom(requests, nowUs);
+    if (full !== null) denied = later(denied, full);
     if (denied !== null) return { ok: false, denied, shadowed };
     return { ok: true, hold: new TableHold(this.#take(granted, clock)), shadowed };
   }
@@ -177,27 +178,39 @@ export class LimitTable {
   }
 
   /**
-   * Drops idle counters when the table is full. A limit for which there is still no counter is denied: to let it
-   * through uncounted, or to forget a counter in use, would exceed a limit. Nothing is dropped unless it is enough.
+   * A limit for which there is no counter and no room for one is denied: to let it through uncounted, or to forget a
+   * counter in use, would exceed a limit. Changes nothing.
    */
-  #makeRoom(granted: readonly LimitRequest[], nowUs: number): LimitDenial | null {
-    const missing = granted.filter(({ spec, key }) => spec.mode === "enforce" && !this.#buckets.has(key));
-    const excess = this.#buckets.size + missing.length - this.#maxBuckets;
-    const [first] = missing;
-    if (first === undefined || excess <= 0) return null;
-    const clock = this.#clock(nowUs);
+  #withoutRoom(requests: readonly LimitRequest[], nowUs: number): LimitDenial | null {
+    const { first, excess } = this.#missing(requests);
+    if (first === null || excess <= 0) return null;
+    const wanted = new Set(requests.map(({ key }) => key));
+    const idleTimes = [...this.#buckets].filter(([key]) => !wanted.has(key)).map(([, bucket]) => idleAt(bucket));
+    const enoughAt = idleTimes.sort((a, b) => a - b)[excess - 1] ?? Number.POSITIVE_INFINITY;
+    if (enoughAt <= this.#clock(nowUs)) return null;
+    return { ...first, retryAfterUs: enoughAt === Number.POSITIVE_INFINITY ? null : enoughAt - nowUs };
+  }
+
+  /** The first limit without a counter, and how many counters would be too many. */
+  #missing(requests: readonly LimitRequest[]): { first: LimitRequest | null; excess: number } {
+    const missing = requests.filter(({ spec, key }) => spec.mode === "enforce" && !this.#buckets.has(key));
+    const count = new Set(missing.map(({ key }) => key)).size;
+    return { first: missing[0] ?? null, excess: this.#buckets.size + count - this.#maxBuckets };
+  }
+
+  /** Forgets the idle counters when there are too many; `#withoutRoom` has seen that they are enough. */
+  #makeRoom(granted: readonly LimitRequest[], clock: number): void {
+    const { first, excess } = this.#missing(granted);
+    if (first === null || excess <= 0) return;
     const wanted = new Set(granted.map(({ key }) => key));
-    const others = [...this.#buckets].filter(([key]) => !wanted.has(key));
-    const idleTimes = others.map(([, bucket]) => idleAt(bucket)).sort((a, b) => a - b);
-    const enoughAt = idleTimes[excess - 1] ?? Number.POSITIVE_INFINITY;
-    if (enoughAt > clock)
-      return { ...first, retryAfterUs: enoughAt === Number.POSITIVE_INFINITY ? null : enoughAt - nowUs };
-    for (const [key, bucket] of others) if (idleAt(bucket) <= clock) this.#buckets.delete(key);
+    for (const [key, bucket] of this.#buckets) {
+      if (!wanted.has(key) && idleAt(bucket) <= clock) this.#buckets.delete(key);
+    }
     this.#floorUs = clock;
-    return null;
   }
 
   #take(granted: readonly LimitRequest[], clock: number): Taken[] {
+    this.#makeRoom(granted, clock);
     const taken: Taken[] = [];
     for (const { spec, key } of granted) {
       const bucket = this.#bucketFor(spec, key);

@@ -1,6 +1,6 @@
 import nodeCrypto from "node:crypto";
 import * as sodium from "libsodium-wrappers";
-import { Secret } from "../secret.ts";
+import { Secret, secretBuffer } from "../secret.ts";
 
 /*
  * Every call of libsodium and node:crypto that the store makes. Secrets go through libsodium's raw
@@ -73,7 +73,7 @@ class Scratch {
   }
 
   read(at: number, bytes: number): Buffer {
-    const out = Buffer.allocUnsafeSlow(bytes);
+    const out = secretBuffer(bytes);
     out.set(this.#lib.HEAPU8.subarray(at, at + bytes));
     return out;
   }
@@ -96,13 +96,13 @@ function withScratch<T>(call: (lib: RawSodium, scratch: Scratch) => T): T {
   }
 }
 
-/** Random bytes from the operating system, in a Buffer of their own (not Node's shared pool). */
+/** Random bytes from the operating system, in a Buffer of their own (see `secretBuffer`). */
 export function randomBytes(bytes: number): Buffer {
-  return nodeCrypto.randomFillSync(Buffer.allocUnsafeSlow(bytes));
+  return nodeCrypto.randomFillSync(secretBuffer(bytes));
 }
 
 export function sha256(data: Uint8Array | string): Buffer {
-  return nodeCrypto.createHash("sha256").update(data).digest();
+  return nodeCrypto.hash("sha256", data, "buffer");
 }
 
 /** Compares without leaking where two values differ. Unequal lengths are unequal, not an error. */

@@ -1,4 +1,4 @@
-import { Secret } from "../secret.ts";
+import { Secret, secretBuffer } from "../secret.ts";
 
 /*
  * The plaintext of a version. Bytes in, bytes out: JSON would make every key a JavaScript string.
@@ -17,7 +17,7 @@ export function encodeFields(fields: ReadonlyMap<string, Secret>): Buffer {
   const names = new Map([...fields.keys()].map((name) => [name, Buffer.from(name, "utf8")]));
   let size = HEAD_BYTES;
   for (const [name, secret] of fields) size += 2 + (names.get(name)?.length ?? 0) + 4 + secret.length;
-  const out = Buffer.allocUnsafeSlow(Math.ceil(size / BUCKET_BYTES) * BUCKET_BYTES).fill(0);
+  const out = secretBuffer(Math.ceil(size / BUCKET_BYTES) * BUCKET_BYTES);
   try {
     out.writeUInt8(FORMAT, 0);
     let at = out.writeUInt16BE(fields.size, 1);
@@ -51,7 +51,9 @@ export function decodeFields(plain: Buffer): Map<string, Secret> {
       at += 4 + value.length;
       const key = name.toString("utf8");
       if (fields.has(key)) throw new Error(`field "${key}" occurs twice`);
-      fields.set(key, Secret.copyOf(value));
+      const own = secretBuffer(value.length);
+      value.copy(own);
+      fields.set(key, Secret.adopt(own));
     }
     const padding = plain.subarray(at);
     if (padding.length >= BUCKET_BYTES || padding.some((byte) => byte !== 0)) throw new Error("bad padding");

@@ -1,6 +1,6 @@
 import { closeSync, constants, existsSync, fstatSync, fsyncSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { Secret } from "../secret.ts";
+import { Secret, secretBuffer } from "../secret.ts";
 import { base64Decode, base64Encode, KEY_BYTES, randomBytes } from "./crypto.ts";
 import { assertPrivate, DatabaseError, fileError, moveIntoPlace, syncDirectory } from "./database.ts";
 import { UnlockError } from "./errors.ts";
@@ -53,7 +53,7 @@ function writeKey(path: string): void {
  */
 export function readKeyFile(path: string): Secret {
   const fd = openExisting(path);
-  const content = Buffer.allocUnsafeSlow(FILE_BYTES + 1).fill(0);
+  const content = secretBuffer(FILE_BYTES + 1);
   try {
     const stat = fstatSync(fd);
     if (!stat.isFile()) throw new UnlockError("malformed", `${path} is not a regular file`);

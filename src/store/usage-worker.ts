@@ -1,7 +1,15 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { type Database, guard, openUsageDatabase } from "./database.ts";
-import type { LimitStateRow, UsageAck, UsageMessage, UsageRecord, UsageWorkerData } from "./usage-record.ts";
-import { DAY_MS, HOUR_MS, LATENCY_BOUNDS_MS, ROLLUP_KEYS, ROLLUP_SUMS, USAGE_MIGRATIONS } from "./usage-schema.ts";
+import {
+  type LimitStateRow,
+  USAGE_COLUMNS,
+  type UsageAck,
+  type UsageMessage,
+  type UsageRow,
+  type UsageWorkerData,
+} from "./usage-record.ts";
+import { rollUp } from "./usage-rollup.ts";
+import { DAY_MS, HOUR_MS, ROLLUP_KEYS, ROLLUP_SUMS, USAGE_MIGRATIONS } from "./usage-schema.ts";
 
 /*
  * The thread that owns usage.db, so that a slow disk never delays a request. It answers every message with
@@ -13,92 +21,6 @@ const SLICE_ROWS = 500;
 /** Pause between two steps, so that batches come first. */
 const SLICE_PAUSE_MS = 20;
 
-const COLUMNS = [
-  "at_ms",
-  "route",
-  "provider",
-  "credential",
-  "version",
-  "client",
-  "user",
-  "form",
-  "method",
-  "host",
-  "path",
-  "status",
-  "outcome",
-  "denied",
-  "error",
-  "bytes_up",
-  "bytes_down",
-  "total_us",
-  "upstream_us",
-  "overhead_us",
-  "wait_us",
-  "attempts",
-] as const;
-
-type Column = string | number | null;
-
-function rowOf(record: UsageRecord): Column[] {
-  return [
-    record.atMs,
-    record.route,
-    record.provider,
-    record.credential,
-    record.version,
-    record.client,
-    record.user,
-    record.form,
-    record.method,
-    record.host,
-    record.path,
-    record.status,
-    record.outcome,
-    Number(record.denied),
-    Number(record.error),
-    record.bytesUp,
-    record.bytesDown,
-    microseconds(record.totalMs),
-    record.upstreamMs === null ? null : microseconds(record.upstreamMs),
-    record.overheadMs === null ? null : microseconds(record.overheadMs),
-    microseconds(record.waitMs),
-    record.attempts,
-  ];
-}
-
-function microseconds(ms: number): number {
-  return Math.round(ms * 1000);
-}
-
-interface Rollup {
-  keys: readonly Column[];
-  sums: number[];
-}
-
-/** Adds the batch up in memory first, because it touches few rollup rows many times. */
-function addUp(records: readonly UsageRecord[], bucketMs: number): Iterable<Rollup> {
-  const rollups = new Map<string, Rollup>();
-  for (const record of records) {
-    const bucket = Math.floor(record.atMs / bucketMs) * bucketMs;
-    const keys = [bucket, ...ROLLUP_KEYS.map((key) => record[key] ?? "")];
-    const id = JSON.stringify(keys);
-    const rollup = rollups.get(id) ?? { keys, sums: new Array<number>(ROLLUP_SUMS.length).fill(0) };
-    rollups.set(id, rollup);
-    for (const [at, value] of sumsOf(record).entries()) rollup.sums[at] = (rollup.sums[at] ?? 0) + value;
-  }
-  return rollups.values();
-}
-
-/** In the order of ROLLUP_SUMS. */
-function sumsOf(record: UsageRecord): number[] {
-  const { error, denied, bytesUp, bytesDown, totalMs } = record;
-  const slower = LATENCY_BOUNDS_MS.findIndex((bound) => totalMs <= bound);
-  const latency = slower === -1 ? LATENCY_BOUNDS_MS.length : slower;
-  const counts = [...LATENCY_BOUNDS_MS, 0].map((_, at) => Number(at === latency));
-  return [1, Number(error), Number(denied), bytesUp, bytesDown, microseconds(totalMs), ...counts];
-}
-
 function rollupSql(table: string): string {
   const columns = ["bucket", ...ROLLUP_KEYS, ...ROLLUP_SUMS];
   const add = ROLLUP_SUMS.map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ");
@@ -109,7 +31,9 @@ function rollupSql(table: string): string {
 }
 
 function prepare(db: Database) {
-  const insert = db.prepare(`INSERT INTO usage (${COLUMNS.join(", ")}) VALUES (${COLUMNS.map(() => "?").join(", ")})`);
+  const insert = db.prepare(
+    `INSERT INTO usage (${USAGE_COLUMNS.join(", ")}) VALUES (${USAGE_COLUMNS.map(() => "?").join(", ")})`,
+  );
   const hourly = db.prepare(rollupSql("usage_hourly"));
   const daily = db.prepare(rollupSql("usage_daily"));
   const forgetLimits = db.prepare("DELETE FROM limit_state");
@@ -121,10 +45,10 @@ function prepare(db: Database) {
   const expireDays = db.prepare("DELETE FROM usage_daily WHERE bucket < ?");
   return {
     /** Raw rows and rollups in one transaction: after any crash the rollups are the sum of the rows. */
-    writeBatch: db.transaction((records: readonly UsageRecord[]) => {
-      for (const record of records) insert.run(rowOf(record));
-      for (const { keys, sums } of addUp(records, HOUR_MS)) hourly.run([...keys, ...sums]);
-      for (const { keys, sums } of addUp(records, DAY_MS)) daily.run([...keys, ...sums]);
+    writeBatch: db.transaction((rows: readonly UsageRow[]) => {
+      for (const row of rows) insert.run(row);
+      for (const { keys, sums } of rollUp(rows, HOUR_MS)) hourly.run([...keys, ...sums]);
+      for (const { keys, sums } of rollUp(rows, DAY_MS)) daily.run([...keys, ...sums]);
     }).immediate,
     writeLimits: db.transaction((rows: readonly LimitStateRow[]) => {
       forgetLimits.run();
@@ -176,7 +100,8 @@ function serve(port: NonNullable<typeof parentPort>, { path, keepDays }: UsageWo
   }
 
   port.on("message", (message: UsageMessage) => {
-    if (message.kind === "batch") attempt(message.id, () => statements.writeBatch(message.records));
+    if (message.kind === "batch")
+      attempt(message.id, () => statements.writeBatch(JSON.parse(message.rows) as UsageRow[]));
     else if (message.kind === "limits") attempt(message.id, () => statements.writeLimits(message.rows));
     else if (message.kind === "sweep") sweep(message.id, message.nowMs);
     else {

@@ -1,5 +1,12 @@
 import { Worker } from "node:worker_threads";
-import type { LimitStateRow, UsageAck, UsageMessage, UsageRecord, UsageWorkerData } from "./usage-record.ts";
+import {
+  type LimitStateRow,
+  type UsageAck,
+  type UsageMessage,
+  type UsageRecord,
+  type UsageWorkerData,
+  usageRow,
+} from "./usage-record.ts";
 
 /** Records that are sent to the worker without waiting for the timer. */
 const BATCH_RECORDS = 500;
@@ -163,13 +170,13 @@ class ThreadedUsageWriter implements UsageWriter {
     if (this.#waiting.length === 0) return;
     const records = this.#waiting;
     this.#waiting = [];
-    this.#send({ kind: "batch", records });
+    this.#send({ kind: "batch", count: records.length, rows: JSON.stringify(records.map(usageRow)) });
   }
 
   #send(message: WithoutId<UsageMessage>): void {
     if (this.#worker === null) return;
     const id = ++this.#lastId;
-    const count = message.kind === "batch" ? message.records.length : 0;
+    const count = message.kind === "batch" ? message.count : 0;
     this.#unacknowledged.set(id, count);
     this.#inFlight += count;
     this.#worker.postMessage({ ...message, id } satisfies UsageMessage);

@@ -179,14 +179,14 @@ test("no host but an exact one ever matches", () => {
   );
 });
 
-test("a decision costs the same among three thousand routes as among four", () => {
+test("a decision costs the same among a thousand routes as among four", () => {
   const routes = Array.from(
-    { length: 3000 },
+    { length: 1000 },
     (_, i) => `  w${i}: { provider: wild, hosts: [h${i}.w.test], credentials: [w-main], clients: [app] }\n`,
   );
   const { snapshot: large } = compiled(withRoutes(routes.join("")));
   const query: PolicyQuery = {
-    host: "h2999.w.test",
+    host: "h999.w.test",
     port: 443,
     path: "/x",
     method: "GET",

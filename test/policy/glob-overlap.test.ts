@@ -6,12 +6,12 @@ import { compileGlob } from "../../src/providers/glob.ts";
 
 fc.configureGlobal({ seed: 20260901 });
 
-/** All paths of up to four segments over a small alphabet. */
+/** All paths of up to five segments over a small alphabet. */
 function somePaths(): string[] {
-  const segments = ["", "a", "b", "ab", "ba"];
+  const segments = ["", "a", "b", "ab"];
   let level = [""];
   const all: string[] = [];
-  for (let depth = 0; depth < 4; depth++) {
+  for (let depth = 0; depth < 5; depth++) {
     level = level.flatMap((path) => segments.map((segment) => `${path}/${segment}`));
     all.push(...level);
   }
@@ -22,7 +22,7 @@ test("two globs overlap exactly when some path matches both", () => {
   const paths = somePaths();
   const segment = fc.constantFrom("a", "b", "*", "**", "a*", "*b", "ab");
   const glob = fc
-    .tuple(fc.array(segment, { minLength: 1, maxLength: 3 }), fc.boolean())
+    .tuple(fc.array(segment, { minLength: 1, maxLength: 2 }), fc.boolean())
     .map(([segments, slash]) => `/${segments.join("/")}${slash ? "/" : ""}`)
     .filter((source) => !source.includes("**/**"))
     .map(compileGlob);

@@ -108,7 +108,7 @@ test("a canonical name is its own canonical form, and canonical forms have no up
 
 test("no input makes the host parser throw, and what it accepts has only host characters", () => {
   fc.assert(
-    fc.property(fc.string({ unit: "binary", maxLength: 300 }), (raw) => {
+    fc.property(fc.string({ unit: "binary", maxLength: 60 }), (raw) => {
       const result = parseAuthority(raw, 443);
       if (result.ok) assert.match(result.host, /^[a-z0-9.:-]+$/);
     }),

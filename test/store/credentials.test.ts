@@ -1,21 +1,6 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { VaultError } from "../../src/store/errors.ts";
-import type { Vault } from "../../src/store/vault.ts";
-import { fields, fill, newCredential, newVault, reveal, START_MS } from "../support/vault-fixture.ts";
-
-function refusedAs(code: string, words = /./): (error: unknown) => boolean {
-  return (error) => {
-    assert.ok(error instanceof VaultError, String(error));
-    assert.equal(error.code, code, error.message);
-    assert.match(error.message, words);
-    return true;
-  };
-}
-
-function stages(vault: Vault, name: string): string[] {
-  return vault.getCredential(name).versions.map((version) => version.stage);
-}
+import { fields, fill, newCredential, newVault, refusedAs, reveal, START_MS } from "../support/vault-fixture.ts";
 
 describe("credentials", () => {
   it("come back as stored, after a restart too, in several fields and with any bytes", async (t) => {
@@ -42,37 +27,6 @@ describe("credentials", () => {
       ["alpaca-7", "fmp-main", "fmp-spare"],
     );
     assert.throws(() => vault.openFields(vault.getCredential("fmp-main").id, 1, "test"), /sealed/);
-  });
-
-  it("keep the old version as previous when a new one becomes current, and can go back", async (t) => {
-    const { vault } = await newVault(t);
-    const { id } = vault.addCredential(newCredential("a"), fields({ api_key: "one" }), "ana");
-    vault.addVersion("a", fields({ api_key: "two" }), "pending", "ana");
-    assert.deepEqual(stages(vault, "a"), ["current", "pending"]);
-    vault.promote("a", 2, "ana");
-    assert.deepEqual(stages(vault, "a"), ["previous", "current"]);
-    vault.addVersion("a", fields({ api_key: "three" }), "current", "ana");
-    assert.deepEqual(stages(vault, "a"), ["previous", "previous", "current"]);
-    vault.promote("a", 1, "ana");
-    assert.deepEqual(stages(vault, "a"), ["current", "previous", "previous"]);
-    for (const [number, value] of [
-      [1, "one"],
-      [2, "two"],
-      [3, "three"],
-    ] as const) {
-      assert.deepEqual(reveal(vault.openFields(id, number, "test")), { api_key: value });
-    }
-  });
-
-  it("never use a revoked version again, but keep its row", async (t) => {
-    const { vault } = await newVault(t);
-    const { id } = vault.addCredential(newCredential("a"), fields({ api_key: "one" }), "ana");
-    vault.revokeVersion("a", 1, "ana");
-    assert.deepEqual(stages(vault, "a"), ["revoked"]);
-    assert.throws(() => vault.openFields(id, 1, "test"), refusedAs("refused", /revoked/));
-    assert.throws(() => vault.promote("a", 1, "ana"), refusedAs("refused", /revoked/));
-    vault.addVersion("a", fields({ api_key: "two" }), "current", "ana");
-    assert.deepEqual(stages(vault, "a"), ["revoked", "current"]);
   });
 
   it("do not open while disabled", async (t) => {

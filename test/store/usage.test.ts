@@ -3,9 +3,8 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import SQLite from "better-sqlite3";
-import { loadLimitState, startLimitStateSaver } from "../../src/store/limit-state.ts";
 import { startUsageWriter, type UsageOptions, type UsageWriter } from "../../src/store/usage.ts";
-import type { LimitStateRow, UsageRecord } from "../../src/store/usage-record.ts";
+import type { UsageRecord } from "../../src/store/usage-record.ts";
 import { ROLLUP_KEYS } from "../../src/store/usage-schema.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -241,26 +240,4 @@ test("a batch that cannot be written is lost and counted, and the next one is wr
   await writer.flush();
   assert.deepEqual(select(path, "SELECT COUNT(*) AS n FROM usage"), [{ n: 1 }]);
   assert.deepEqual(rollup(path, "usage_daily"), rawSums(path, DAY_MS));
-});
-
-test("limit state is saved through the writer while it changes, and once more on close", async (t) => {
-  const { path, writer } = writerFor(t);
-  assert.deepEqual(loadLimitState(path), []);
-  let changes: LimitStateRow[] | null = [
-    { key: "a", state: "1" },
-    { key: "b", state: "2" },
-  ];
-  const take = (): LimitStateRow[] | null => {
-    const taken = changes;
-    changes = null;
-    return taken;
-  };
-  const saver = startLimitStateSaver(writer, take, 5);
-  for (let n = 0; n < 200 && changes !== null; n++) await new Promise((resolve) => setTimeout(resolve, 5));
-  await writer.flush();
-  assert.equal(loadLimitState(path).length, 2);
-  changes = [{ key: "b", state: "3" }];
-  saver.close();
-  await writer.close();
-  assert.deepEqual(loadLimitState(path), [{ key: "b", state: "3" }]);
 });

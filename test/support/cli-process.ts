@@ -1,8 +1,8 @@
-import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { type ChildProcessByStdio, spawn } from "node:child_process";
 import { join, resolve } from "node:path";
+import type { Readable } from "node:stream";
 import type { TestContext } from "node:test";
+import { tempDir } from "./temp-dir.ts";
 
 const MAIN = resolve(import.meta.dirname, "../../src/cli/main.ts");
 const TIMEOUT_MS = 60_000;
@@ -28,9 +28,8 @@ export interface CliRunOptions {
 }
 
 /** An empty directory to run the real command in; removed after the test. */
-export function cliPlace(t: Pick<TestContext, "after">): CliPlace {
-  const dir = mkdtempSync(join(tmpdir(), "sidekey-cli-"));
-  t.after(() => rmSync(dir, { recursive: true, force: true }));
+export function cliPlace(t: TestContext): CliPlace {
+  const dir = tempDir(t);
   return {
     dir,
     data: join(dir, "data"),
@@ -40,7 +39,7 @@ export function cliPlace(t: Pick<TestContext, "after">): CliPlace {
 }
 
 /** As `cliPlace`, with `init` done. `token` is the first client token. */
-export async function initializedPlace(t: Pick<TestContext, "after">): Promise<CliPlace & { readonly token: string }> {
+export async function initializedPlace(t: TestContext): Promise<CliPlace & { readonly token: string }> {
   const place = cliPlace(t);
   const init = await place.run(["init"]);
   const token = /skc_[a-z2-7]{10}_[A-Za-z0-9_-]{43}/.exec(init.stdout)?.[0];
@@ -48,9 +47,21 @@ export async function initializedPlace(t: Pick<TestContext, "after">): Promise<C
   return { ...place, token };
 }
 
+/** Starts the real command without waiting for its end; it is killed when the test ends. */
+export function startCli(
+  t: TestContext,
+  cwd: string,
+  args: readonly string[],
+): ChildProcessByStdio<null, Readable, Readable> {
+  const env = { PATH: process.env.PATH, HOME: cwd };
+  const child = spawn(process.execPath, [MAIN, ...args], { cwd, env, stdio: ["ignore", "pipe", "pipe"] });
+  t.after(() => child.kill("SIGKILL"));
+  return child;
+}
+
 function runCli(cwd: string, args: readonly string[], options: CliRunOptions): Promise<CliRun> {
   return new Promise((resolvePromise, reject) => {
-    const env = { PATH: process.env["PATH"], HOME: cwd, ...options.env };
+    const env = { PATH: process.env.PATH, HOME: cwd, ...options.env };
     const child = spawn(process.execPath, [MAIN, ...args], { cwd, env, timeout: TIMEOUT_MS });
     let stdout = "";
     let stderr = "";

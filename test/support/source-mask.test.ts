@@ -6,7 +6,7 @@ const code = (text: string): string => maskSource(text).code;
 
 test("comments and string contents are blanked and offsets stay", () => {
   const text = "a(\"x{\"); // b {\n/* c\n{ */ d('e\\'{');";
-  assert.equal(code(text), "a(\"  \");      \n    \n     d('    ');");
+  assert.equal(code(text), "a(\"  \");       \n    \n     d('    ');");
   assert.equal(code(text).length, text.length);
   assert.match(maskSource(text).withStrings, /^a\("x\{"\); +\n/);
 });

@@ -135,7 +135,7 @@ export const mirroredTests =
       .map(({ path, test }) => `${path} has no ${test}`);
   };
 
-/** An exception for a file that is gone hides the next one. */
+/** An exception for a file that is gone hides the next one; a test that a reason names has to be there too. */
 export const exceptionsExist =
   (...lists: readonly Exceptions[]): Rule =>
   (files) =>
@@ -144,5 +144,8 @@ export const exceptionsExist =
       .flatMap(([path, reason]) => {
         const exists = files.some((file) => file.path === path || (path.endsWith("/") && file.path.startsWith(path)));
         if (!exists) return [`${path} is excepted but does not exist`];
-        return reason.trim().length < 15 ? [`${path} is excepted without a reason`] : [];
+        if (reason.trim().length < 15) return [`${path} is excepted without a reason`];
+        return (reason.match(/\btest\/[\w./-]+\.ts\b/g) ?? [])
+          .filter((test) => !files.some((file) => file.path === test))
+          .map((test) => `${path} is said to be covered by ${test}, which does not exist`);
       });

@@ -19,5 +19,5 @@ export const SOCKETS: Exceptions = {
 };
 /** Pure data tables, which may be as long as the data. */
 export const TABLES: Exceptions = {};
-/** Source files without a test file of their name, with the test that covers them and why. */
+/** Source files (or folders) without a test file of their name: `path: "why; test/the/one.test.ts"`. */
 export const COVERED_ELSEWHERE: Exceptions = {};

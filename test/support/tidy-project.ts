@@ -5,7 +5,6 @@ import type { Rule } from "./tidy-owners.ts";
 const UNFINISHED = new RegExp(`\\b(?:${["TO" + "DO", "FIX" + "ME", "X" + "XX"].join("|")})\\b`);
 const OUTSIDE_WORDS: readonly (readonly [words: RegExp, why: string])[] = [
   [new RegExp(["session", "prompt"].join("[ -]"), "i"), "says how it was written"],
-  [new RegExp(`\\b${["Cla", "ude"].join("")}\\b`), "says how it was written"],
   [new RegExp(["registry\\.", "npmjs"].join("")), "names a download host"],
   [new RegExp(["pypi\\.", "org"].join("")), "names a download host"],
   [new RegExp(["proxy\\.", "golang\\.org"].join("")), "names a download host"],
@@ -13,13 +12,22 @@ const OUTSIDE_WORDS: readonly (readonly [words: RegExp, why: string])[] = [
   [new RegExp(`(?<![\\w.$}*/-])/${"root"}/`), "names a folder of one machine"],
 ];
 
+/** A product of one of the providers: its catalog files may name it, nothing else has a reason to. */
+const PRODUCT = new RegExp(`\\b${["Cla", "ude"].join("")}\\b`);
+
 export const nothingUnfinished: Rule = (files) => linesThat(files, (line) => UNFINISHED.test(line), "is unfinished");
 
 /** URLs are left out: a provider's documentation may live under any name. */
-export const nothingFromOutside: Rule = (files) =>
-  OUTSIDE_WORDS.flatMap(([words, why]) =>
+export const nothingFromOutside: Rule = (files) => [
+  ...OUTSIDE_WORDS.flatMap(([words, why]) =>
     linesThat(files, (line) => words.test(words.source.includes("\\.") ? line : withoutUrls(line)), why),
-  );
+  ),
+  ...linesThat(
+    files.filter(({ path }) => !path.startsWith("config/providers/")),
+    (line) => PRODUCT.test(withoutUrls(line)),
+    "says how it was written",
+  ),
+];
 
 function withoutUrls(line: string): string {
   return line.replace(/\bhttps?:\/\/\S+/g, "");

@@ -1,8 +1,10 @@
+import assert from "node:assert/strict";
 import { cpSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import SQLite from "better-sqlite3";
 import { Secret } from "../../src/secret.ts";
+import { type UnlockProblemCode, VaultError, VaultSealedError } from "../../src/store/errors.ts";
 import { createVault, openVault, type Vault, type VaultOptions } from "../../src/store/vault.ts";
 import type { Unlocker } from "../../src/store/wrappers.ts";
 import { tempDir } from "./temp-dir.ts";
@@ -106,4 +108,32 @@ export function copyOf(t: TestContext, directory: string): string {
   const copy = tempDir(t);
   cpSync(directory, copy, { recursive: true });
   return copy;
+}
+
+/** An audit entry of something outside the vault. */
+export function note(vault: Vault, object: string): void {
+  vault.audit({ actor: "ana", action: "policy.reload", object, detail: { ok: true, rules: 3 } });
+}
+
+/** For assert.rejects: a VaultSealedError with exactly these problems. */
+export function sealedBecause(...codes: UnlockProblemCode[]): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof VaultSealedError, String(error));
+    assert.deepEqual(
+      error.problems.map((problem) => problem.code),
+      codes,
+      error.message,
+    );
+    return true;
+  };
+}
+
+/** For assert.throws: a VaultError with this code, whose message has these words. */
+export function refusedAs(code: string, words = /./): (error: unknown) => boolean {
+  return (error) => {
+    assert.ok(error instanceof VaultError, String(error));
+    assert.equal(error.code, code, error.message);
+    assert.match(error.message, words);
+    return true;
+  };
 }

@@ -1,9 +1,8 @@
 import { readFileSync } from "node:fs";
-import { basename } from "node:path";
 import type { Command } from "commander";
 import { type Provider, parseProvider } from "../../providers/schema.ts";
 import type { Cli } from "../cli.ts";
-import { CliError, notFound } from "../failure.ts";
+import { notFound } from "../failure.ts";
 import { renderFacts, renderTable } from "../output.ts";
 
 /** `provider list|show|check`: the catalog. */
@@ -87,11 +86,6 @@ function showProvider(cli: Cli, id: string, json: boolean): void {
 
 function checkProvider(cli: Cli, file: string): void {
   const provider = parseProvider(readFileSync(file, "utf8"), file);
-  if (basename(file) !== `${provider.id}.yaml`) {
-    throw new CliError(`${file}: id is ${provider.id}, but the file is not called ${provider.id}.yaml`, {
-      nextStep: "rename the file or change the id",
-    });
-  }
   cli.terminal.status("ok", `${file}: ${provider.name}, ${provider.environments.size} environments`);
 }
 

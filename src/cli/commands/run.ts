@@ -1,5 +1,6 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
+import { setTimeout } from "node:timers/promises";
 import type { Command } from "commander";
 import type { Cli } from "../cli.ts";
 import { serviceEnvironment } from "../environment.ts";
@@ -9,6 +10,8 @@ import { proxyAddress, proxyUrl } from "../service-address.ts";
 
 /** A token that outlives its program (power cut) ends by itself. */
 const TOKEN_LIFE_MS = 24 * 3_600_000;
+/** Within this time a running daemon notices a change of the vault. */
+const NOTICED_MS = 1000;
 const FORWARDED: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2", "SIGWINCH"];
 
 /** `run -- cmd`: one program behind the proxy, with a token that lives as long as the program. */
@@ -28,7 +31,7 @@ function run(cli: Cli, argv: readonly string[], client: string): Promise<void> {
     const expiresAt = cli.now() + TOKEN_LIFE_MS;
     const { token, id } = vault.addClientToken(client, { expiresAt, label: "run" }, cli.actor);
     try {
-      await warnWithoutDaemon(cli);
+      await daemonKnows(cli);
       cli.exit(await runChild(argv, { ...cli.environment, ...childVariables(cli, client, token) }));
     } finally {
       vault.revokeClientTokens(id, cli.actor);
@@ -36,12 +39,14 @@ function run(cli: Cli, argv: readonly string[], client: string): Promise<void> {
   });
 }
 
-async function warnWithoutDaemon(cli: Cli): Promise<void> {
+/** The first request must not come before the daemon has seen the new token. */
+async function daemonKnows(cli: Cli): Promise<void> {
   const running = await cli
     .daemon()
     .status()
     .catch(() => null);
-  if (running === null) cli.terminal.warn("no daemon answers; start it with `sidekey up`");
+  if (running !== null) return setTimeout(NOTICED_MS);
+  cli.terminal.warn("no daemon answers; start it with `sidekey up`");
 }
 
 function childVariables(cli: Cli, client: string, token: string): Readonly<Record<string, string>> {

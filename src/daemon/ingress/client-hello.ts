@@ -33,6 +33,7 @@ export function readClientHello(bytes: Buffer): ClientHello {
 /** Reads past the end throw RangeError, which the caller takes for "not a ClientHello". */
 function parseHello(record: Buffer): ClientHello {
   if (record.readUInt8(0) !== CLIENT_HELLO) return { kind: "not_tls" };
+  if (record.readUIntBE(1, 3) !== record.length - 4) return { kind: "not_tls" };
   let at = 4 + 2 + 32;
   at += 1 + record.readUInt8(at);
   at += 2 + record.readUInt16BE(at);
@@ -43,15 +44,16 @@ function parseHello(record: Buffer): ClientHello {
   while (at < end) {
     const type = record.readUInt16BE(at);
     const length = record.readUInt16BE(at + 2);
-    if (type === SERVER_NAME)
-      return { kind: "hello", serverName: serverName(record.subarray(at + 4, at + 4 + length)) };
+    if (type === SERVER_NAME) return namedHello(record.subarray(at + 4, at + 4 + length));
     at += 4 + length;
   }
   return { kind: "hello", serverName: null };
 }
 
-function serverName(extension: Buffer): string | null {
-  if (extension.readUInt8(2) !== HOST_NAME) return null;
+/** A list of exactly one host name. Lengths that leave room for a second reading are no hello. */
+function namedHello(extension: Buffer): ClientHello {
   const length = extension.readUInt16BE(3);
-  return extension.toString("latin1", 5, 5 + length).toLowerCase();
+  const exact = extension.readUInt16BE(0) === extension.length - 2 && length === extension.length - 5;
+  if (!exact || extension.readUInt8(2) !== HOST_NAME) return { kind: "not_tls" };
+  return { kind: "hello", serverName: extension.toString("latin1", 5).toLowerCase() };
 }

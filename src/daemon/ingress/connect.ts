@@ -1,4 +1,4 @@
-import type { IncomingMessage } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { PolicySnapshot } from "../../policy/compile.ts";
 import { authorityKey } from "../../policy/host.ts";
@@ -27,8 +27,11 @@ export interface ConnectOptions extends InterceptOptions {
 export function onConnect(request: IncomingMessage, socket: Socket, head: Buffer, options: ConnectOptions): void {
   // Whoever holds the socket next adds its own; without one an early reset would end the process.
   socket.on("error", () => socket.destroy());
+  const response = responseOn(request, socket);
+  if (!response) return options.refused("pipelined");
   const authority = options.draining() ? null : interceptedAuthority(request, options.policy());
   if (authority) {
+    response.detachSocket(socket);
     const context = {
       authority,
       authorization: headerOnce(request.rawHeaders, "proxy-authorization"),
@@ -37,7 +40,7 @@ export function onConnect(request: IncomingMessage, socket: Socket, head: Buffer
     intercept(socket, head, context, options);
     return;
   }
-  options.runTunnel(tunnelRequest(request, socket, head)).catch(() => socket.destroy());
+  options.runTunnel(tunnelRequest(request, response, socket, head)).catch(() => socket.destroy());
 }
 
 function interceptedAuthority(request: IncomingMessage, policy: PolicySnapshot): Authority | null {
@@ -56,8 +59,12 @@ function parseConnect(request: IncomingMessage): Authority {
   return connectAuthority(head);
 }
 
-function tunnelRequest(request: IncomingMessage, socket: Socket, head: Buffer): TunnelRequest {
-  const response = responseOn(request, socket);
+function tunnelRequest(
+  request: IncomingMessage,
+  response: ServerResponse,
+  socket: Socket,
+  head: Buffer,
+): TunnelRequest {
   const incoming: Incoming = {
     form: "tunnel",
     method: "CONNECT",

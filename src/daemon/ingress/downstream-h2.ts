@@ -31,9 +31,10 @@ export class DownstreamH2 implements Downstream {
     if (this.#stream.destroyed) return;
     const headers = { ":status": status, ...headerObject(fields) };
     this.#stream.respond(headers, { waitForTrailers: true, sendDate: false } as { waitForTrailers: boolean });
+    // Without any, this sends an empty DATA frame that ends the stream; `close` would send a reset instead.
     this.#stream.once("wantTrailers", () => {
-      if (this.#trailers.length > 0) this.#stream.sendTrailers(headerObject(this.#trailers));
-      else this.#stream.close();
+      this.#stream.sendTrailers(headerObject(this.#trailers));
+      this.#stopUpload();
     });
   }
 
@@ -48,7 +49,16 @@ export class DownstreamH2 implements Downstream {
   end(trailers: Fields): void {
     this.#ended = true;
     this.#trailers = trailers;
-    this.#stream.end();
+    // Node has ended the answers that have no content (HEAD, 204, 304); they want no trailers.
+    if (this.#stream.writableEnded) this.#stopUpload();
+    else this.#stream.end();
+  }
+
+  /** After a whole answer the rest of the request is not wanted (RFC 9113 section 8.1). */
+  #stopUpload(): void {
+    const stream = this.#stream;
+    if (endsWithHead(stream) || stream.readableEnded) return;
+    setImmediate(() => stream.close(constants.NGHTTP2_NO_ERROR));
   }
 
   abort(): void {
@@ -65,6 +75,11 @@ export class DownstreamH2 implements Downstream {
   switchProtocols(): Duplex {
     throw new Error("internal: an upgrade over HTTP/2 was not refused");
   }
+}
+
+/** Node marks a stream whose HEADERS frame carried END_STREAM, but types do not know it. */
+export function endsWithHead(stream: ServerHttp2Stream): boolean {
+  return (stream as ServerHttp2Stream & { readonly endAfterHeaders?: boolean }).endAfterHeaders === true;
 }
 
 function headerObject(fields: Fields): OutgoingHttpHeaders {

@@ -50,6 +50,8 @@ export function createIngress(options: IngressOptions): Ingress {
   const sockets = new Set<Socket>();
   const outer = httpServer(options);
   const inner = httpServer(options);
+  // It never listens itself, and without this event Node would not keep its time limits or its idle list.
+  inner.emit("listening");
   const http2 = http2Server(options);
   outer.maxConnections = options.maxConnections;
   outer.on("connection", (socket: Socket) => {
@@ -65,7 +67,7 @@ export function createIngress(options: IngressOptions): Ingress {
     stopAccepting: () => {
       outer.close();
       outer.closeIdleConnections();
-      inner.closeIdleConnections();
+      inner.close();
     },
     destroy: () => {
       for (const socket of sockets) socket.destroy();
@@ -99,6 +101,7 @@ function httpServer(options: IngressOptions): Server {
   server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
     socket.on("error", () => socket.destroy());
     const response = responseOn(request, socket);
+    if (!response) return options.refused("pipelined");
     run(incomingRequest(request, response, connectContextOf(socket), options.localNames, head), options);
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => refuseMalformed(error, socket, options));
@@ -144,6 +147,8 @@ function http2Server(options: IngressOptions): Http2Server {
     maxSendHeaderBlockLength: 64 * 1024,
     streamResetBurst: 200,
     streamResetRate: 33,
+    // Some providers send a field twice that should be single; that is for the client to judge.
+    strictSingleValueFields: false,
   });
   server.on("sessionError", () => options.refused("h2_session"));
   server.on("session", (session) => session.setTimeout(IDLE_MS, () => session.close()));

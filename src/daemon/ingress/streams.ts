@@ -2,7 +2,7 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import { PassThrough, type Readable } from "node:stream";
 import { ProxyError } from "../pipeline/errors.ts";
 import type { Incoming, ParsedRequest } from "../pipeline/exchange.ts";
-import { DownstreamH2 } from "./downstream-h2.ts";
+import { DownstreamH2, endsWithHead } from "./downstream-h2.ts";
 import { type RequestHead, readHead } from "./head.ts";
 import type { ConnectContext } from "./requests.ts";
 import { interceptedTarget } from "./target.ts";
@@ -62,14 +62,11 @@ function headOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, raw: re
   return { ...head, hasBody: !ends && head.bodyLength !== 0 };
 }
 
-/** Node marks a stream whose HEADERS frame carried END_STREAM, but types do not know it. */
-function endsWithHead(stream: ServerHttp2Stream): boolean {
-  return (stream as ServerHttp2Stream & { readonly endAfterHeaders?: boolean }).endAfterHeaders === true;
-}
-
 /** The HTTP client destroys a body when done with it; the stream must stay alive for the answer. */
 function bodyOf(stream: ServerHttp2Stream): Readable {
   const body = new PassThrough();
+  // A request that was refused has nobody who reads its body, and so nobody who hears of its reset.
+  body.on("error", () => {});
   stream.pipe(body);
   stream.once("aborted", () => body.destroy(new Error("the client reset the stream")));
   return body;

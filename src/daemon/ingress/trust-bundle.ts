@@ -1,11 +1,11 @@
-import { chmodSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ROOT_NAME_PREFIX, summarizeCertificate } from "./certificates.ts";
 import { javaTruststore } from "./java-truststore.ts";
 import { readSystemRoots, splitPem } from "./system-roots.ts";
 
-/** World-readable: certificates are public, and services run under other users. */
-const PUBLIC_MODE = 0o644;
+/** Like every file of the data directory. Nothing in them is secret; `ca export` hands a copy to other users. */
+const FILE_MODE = 0o600;
 
 /** Absolute paths of the files that clients are pointed at. */
 export interface TrustFiles {
@@ -72,9 +72,7 @@ export function writeTrustFiles(
 function replaceFile(path: string, content: string | Buffer): void {
   const draft = `${path}.${process.pid}.new`;
   try {
-    writeFileSync(draft, content, { mode: PUBLIC_MODE });
-    // The daemon's umask would have narrowed the mode above.
-    chmodSync(draft, PUBLIC_MODE);
+    writeFileSync(draft, content, { mode: FILE_MODE });
     renameSync(draft, path);
   } catch (error) {
     rmSync(draft, { force: true });

@@ -51,8 +51,11 @@ const RESPONSE_DROPPED = new Set([
   "sidekey-error",
 ]);
 
+const AUTHENTICATE = new Set(["www-authenticate", "authentication-info"]);
+
 const TRAILERS_DROPPED = new Set([
   ...RESPONSE_DROPPED,
+  ...AUTHENTICATE,
   "content-length",
   "content-encoding",
   "content-type",
@@ -112,8 +115,6 @@ export interface ResponseRules {
   readonly stripAuthenticate: boolean;
 }
 
-const AUTHENTICATE = new Set(["www-authenticate", "authentication-info"]);
-
 /**
  * The provider's fields as they may reach the client.
  * @param raw flat list as parsed from the wire
@@ -128,7 +129,10 @@ export function responseFields(raw: readonly Buffer[], rules: ResponseRules, bod
     const value = raw[i + 1]?.toString("latin1") ?? "";
     const lower = name.toLowerCase();
     if (lower === "transfer-encoding") chunked = true;
-    if (lower === "connection") listed = connectionListed([name, value]) ?? listed;
+    if (lower === "connection") {
+      listed ??= new Set();
+      for (const token of connectionListed([name, value]) ?? []) listed.add(token);
+    }
     if (RESPONSE_DROPPED.has(lower)) continue;
     if (rules.stripCookies && lower === "set-cookie") continue;
     if (rules.stripAuthenticate && AUTHENTICATE.has(lower)) continue;

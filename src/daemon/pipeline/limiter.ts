@@ -36,9 +36,10 @@ export interface Limiter {
   /**
    * Takes one grant of every limit or of none. At once when there is room and nobody waits for it; otherwise
    * in order of arrival, for at most the limit's `waitMs`.
-   * @throws LimitDenied, and ProxyError `client_closed` when `signal` aborts; both also as rejections
+   * @param gone aborts when the client goes away; asked for only when the request has to wait
+   * @throws LimitDenied, and ProxyError `client_closed` when `gone` aborts; both also as rejections
    */
-  reserve(wanted: readonly LimitRequest[], signal: AbortSignal): LimiterHold | Promise<LimiterHold>;
+  reserve(wanted: readonly LimitRequest[], gone: () => AbortSignal): LimiterHold | Promise<LimiterHold>;
   /** Requests that wait now. */
   waiting(): number;
   /** The lowest remaining count over the counters that `spec` has used; null when it has used none. */
@@ -79,17 +80,16 @@ class QueueingLimiter implements Limiter {
     this.#options = { maxWaiting: MAX_WAITING, ...options };
   }
 
-  reserve(wanted: readonly LimitRequest[], signal: AbortSignal): LimiterHold | Promise<LimiterHold> {
-    if (signal.aborted) throw clientClosed();
+  reserve(wanted: readonly LimitRequest[], gone: () => AbortSignal): LimiterHold | Promise<LimiterHold> {
     for (const request of wanted) this.#watch(request);
     const nowUs = this.#options.nowUs();
     const ahead = this.#queueAhead(wanted);
-    if (ahead !== null) return this.#join(ahead, wanted, nowUs, null, signal);
+    if (ahead !== null) return this.#join(ahead, wanted, nowUs, null, gone());
     const tried = this.#options.table.tryReserve(wanted, nowUs);
     if (tried.ok) return this.#holdOf(tried.hold, wanted, tried.shadowed, null);
     const { denied } = tried;
     if (!this.#inTime(denied, nowUs, nowUs)) throw this.#denied(denied, wanted, "no_room", denied.retryAfterUs);
-    return this.#join(denied, wanted, nowUs, denied.retryAfterUs, signal);
+    return this.#join(denied, wanted, nowUs, denied.retryAfterUs, gone());
   }
 
   waiting(): number {
@@ -144,6 +144,7 @@ class QueueingLimiter implements Limiter {
     wakeAfterUs: number | null,
     signal: AbortSignal,
   ): Promise<LimiterHold> {
+    if (signal.aborted) throw clientClosed();
     const ahead = this.#queues.get(blocker.key)?.waiters.length ?? 0;
     if (blocker.spec.waitMs === 0) throw this.#denied(blocker, wanted, "no_room", paceUs(blocker.spec, ahead));
     if (ahead >= this.#options.maxWaiting) {

@@ -117,7 +117,7 @@ async function reserve(route: Route, x: ExchangeState, options: PipelineOptions)
   };
   const wanted = route.limits.map((spec) => ({ spec, key: bucketKey(spec, ids) }));
   const queuedAt = performance.now();
-  const reserved = options.limiter.reserve(wanted, x.clientGone());
+  const reserved = options.limiter.reserve(wanted, () => x.clientGone());
   if (!(reserved instanceof Promise)) {
     x.hold = reserved;
     return;

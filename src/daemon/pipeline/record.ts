@@ -23,15 +23,31 @@ export function recordOutcome(outcome: Outcome, sinks: OutcomeSinks): void {
 }
 
 export function usageRecord(outcome: Outcome): UsageRecord {
-  const { id: _id, reason: _reason, ...kept } = outcome;
   const denied = isDenied(outcome);
+  const label = outcomeLabel(outcome);
   return {
-    ...kept,
+    atMs: outcome.atMs,
+    route: outcome.route,
+    provider: outcome.provider,
+    credential: outcome.credential,
+    version: outcome.version,
+    client: outcome.client,
+    user: outcome.user,
+    form: outcome.form,
+    method: outcome.method,
+    host: outcome.host,
     path: withoutQuery(outcome.path).slice(0, MAX_PATH),
-    outcome: outcomeLabel(outcome),
+    status: outcome.status,
+    outcome: label,
     denied,
-    error: !denied && outcomeLabel(outcome) !== "ok",
+    error: !denied && label !== "ok",
+    bytesUp: outcome.bytesUp,
+    bytesDown: outcome.bytesDown,
+    totalMs: outcome.totalMs,
+    upstreamMs: outcome.upstreamMs,
     overheadMs: overheadMs(outcome),
+    waitMs: outcome.waitMs,
+    attempts: outcome.attempts,
   };
 }
 

@@ -1,6 +1,7 @@
 import type { TLSSocket } from "node:tls";
 import type { Secret } from "../../secret.ts";
 import { randomBytes } from "../../store/crypto.ts";
+import { takeHeadBuffer, wipeHeadBuffer } from "./head-buffers.ts";
 
 /**
  * The splice: where a secret enters a request. Injectors put a marker into the head; the upstream
@@ -33,22 +34,22 @@ export class SpliceRefused extends Error {
 
 class SlotState implements Slot {
   readonly marker: string;
-  secret: Secret | null = null;
-  binding: SocketBinding | null = null;
-  hosts: ReadonlySet<string> = new Set();
+  readonly secret: Secret;
+  readonly binding: SocketBinding;
+  readonly hosts: ReadonlySet<string>;
   used = false;
-  readonly #free: (slot: SlotState) => void;
+  readonly #close: () => void;
 
-  constructor(marker: string, free: (slot: SlotState) => void) {
+  constructor(marker: string, secret: Secret, binding: SocketBinding, hosts: ReadonlySet<string>, close: () => void) {
     this.marker = marker;
-    this.#free = free;
+    this.secret = secret;
+    this.binding = binding;
+    this.hosts = hosts;
+    this.#close = close;
   }
 
   release(): void {
-    if (!this.secret) return;
-    this.secret = null;
-    this.binding = null;
-    this.#free(this);
+    this.#close();
   }
 }
 
@@ -56,16 +57,17 @@ type WriteCallback = (error?: Error | null) => void;
 
 const QUOTE = 0x22;
 const BLANK = 0x20;
-const SLOT_DIGITS = 5;
-const MAX_SLOTS = 16 ** SLOT_DIGITS;
+/** Enough for a trillion secrets per process; a number is never given twice. */
+const SLOT_DIGITS = 10;
 
 export class Splice {
   /** Unguessable, so nothing that a client sends can be taken for a marker. */
   readonly #prefix = `sidekey~${randomBytes(16).toString("hex")}~`;
   readonly #prefixBytes = Buffer.from(this.#prefix, "latin1");
   readonly #markerLength = this.#prefix.length + SLOT_DIGITS;
-  readonly #slots: SlotState[] = [];
-  readonly #free: SlotState[] = [];
+  /** By the digits of their markers. A late marker must not find a later exchange's secret, so none is reused. */
+  readonly #slots = new Map<string, SlotState>();
+  #opened = 0;
   /** Bodies on their way that hold a marker; while zero, body bytes are not looked at. */
   #bodies = 0;
 
@@ -74,17 +76,15 @@ export class Splice {
    * @param hosts every `host:port` the credential may go to
    */
   open(secret: Secret, binding: SocketBinding, hosts: ReadonlySet<string>): Slot {
-    const slot = this.#free.pop() ?? this.#newSlot();
-    slot.secret = secret;
-    slot.binding = binding;
-    slot.hosts = hosts;
-    slot.used = false;
+    const digits = (this.#opened++).toString(16).padStart(SLOT_DIGITS, "0");
+    const slot = new SlotState(this.#prefix + digits, secret, binding, hosts, () => this.#slots.delete(digits));
+    this.#slots.set(digits, slot);
     return slot;
   }
 
   /** Slots in use; zero when no exchange is running. */
   get openSlots(): number {
-    return this.#slots.length - this.#free.length;
+    return this.#slots.size;
   }
 
   /**
@@ -120,14 +120,6 @@ export class Splice {
     socket.write = splicing as typeof socket.write;
   }
 
-  #newSlot(): SlotState {
-    if (this.#slots.length >= MAX_SLOTS) throw new SpliceRefused("too many secrets in flight");
-    const number = this.#slots.length.toString(16).padStart(SLOT_DIGITS, "0");
-    const slot = new SlotState(this.#prefix + number, (freed) => this.#free.push(freed));
-    this.#slots.push(slot);
-    return slot;
-  }
-
   /** Splits a request head at its markers; null when it holds none, which is the common case. */
   #cut(text: string): (string | SlotState)[] | null {
     let at = text.indexOf(this.#prefix);
@@ -145,8 +137,8 @@ export class Splice {
   }
 
   #slotOf(digits: string): SlotState {
-    const slot = this.#slots[Number.parseInt(digits, 16)];
-    if (!slot?.secret) throw new SpliceRefused("the marker names no open slot");
+    const slot = this.#slots.get(digits);
+    if (!slot) throw new SpliceRefused("the marker names no open slot");
     return slot;
   }
 
@@ -154,8 +146,11 @@ export class Splice {
     const parts = this.#cut(text);
     if (parts === null) return null;
     let length = 0;
-    for (const part of parts) length += typeof part === "string" ? part.length : checked(part, socket, binding).length;
-    const bytes = Buffer.allocUnsafeSlow(length);
+    for (const [index, part] of parts.entries()) {
+      if (parts.indexOf(part) !== index && typeof part !== "string") throw new SpliceRefused("the slot is there twice");
+      length += typeof part === "string" ? part.length : checked(part, socket, binding).length;
+    }
+    const bytes = takeHeadBuffer(length);
     let at = 0;
     for (const part of parts) {
       if (typeof part === "string") at += bytes.write(part, at, "latin1");
@@ -172,7 +167,7 @@ export class Splice {
     const digitsAt = at + this.#prefix.length;
     const slot = this.#slotOf(source.toString("latin1", digitsAt, digitsAt + SLOT_DIGITS));
     checked(slot, socket, binding);
-    const bytes = Buffer.allocUnsafeSlow(source.length);
+    const bytes = takeHeadBuffer(source.length);
     source.copy(bytes);
     const spare = this.#markerLength - copySecret(slot, bytes, at);
     if (spare > 0) {
@@ -186,7 +181,7 @@ export class Splice {
 /** The last door (guarantee G1): the peer is verified, and it is the one this secret is for. */
 function checked(slot: SlotState, socket: TLSSocket, binding: SocketBinding): Secret {
   const { secret, binding: wanted } = slot;
-  if (!secret || !wanted) throw new SpliceRefused("the slot is closed");
+  if (secret.wiped) throw new SpliceRefused("the secret has been wiped");
   if (slot.used) throw new SpliceRefused("the slot has been used");
   if (!socket.encrypted || !socket.authorized) throw new SpliceRefused("the peer is not verified");
   if (wanted.authority !== binding.authority || !slot.hosts.has(binding.authority)) {
@@ -200,7 +195,7 @@ function checked(slot: SlotState, socket: TLSSocket, binding: SocketBinding): Se
 
 function copySecret(slot: SlotState, into: Buffer, at: number): number {
   slot.used = true;
-  return slot.secret?.use((bytes) => bytes.copy(into, at)) ?? 0;
+  return slot.secret.use((bytes) => bytes.copy(into, at));
 }
 
 /**
@@ -215,8 +210,10 @@ function writeAlone(
 ): boolean {
   const corked = socket.writableCorked;
   for (let i = 0; i < corked; i++) socket.uncork();
+  let written = false;
   const room = write(bytes, undefined, (error) => {
-    bytes.fill(0);
+    if (!written) wipeHeadBuffer(bytes);
+    written = true;
     callback?.(error);
   });
   for (let i = 0; i < corked; i++) socket.cork();

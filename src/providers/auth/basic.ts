@@ -1,4 +1,4 @@
-import { Secret } from "../../secret.ts";
+import { Secret, secretBuffer } from "../../secret.ts";
 import type { BasicAuth, Template } from "../schema.ts";
 import type { InjectionPlan } from "./plan.ts";
 
@@ -18,7 +18,7 @@ export function planBasic({ user, password }: BasicAuth): InjectionPlan {
  * @throws Error that names the field when one is missing, or when the user's has a colon.
  */
 export function encodeBasic(user: Template, password: Template, fields: ReadonlyMap<string, Secret>): Secret {
-  const pair = Buffer.allocUnsafeSlow(sizeOf(user, fields) + 1 + sizeOf(password, fields));
+  const pair = secretBuffer(sizeOf(user, fields) + 1 + sizeOf(password, fields));
   try {
     const colon = write(pair, 0, user, fields);
     // RFC 7617 section 2: the first colon ends the user, so one inside would move bytes into the password.
@@ -55,7 +55,7 @@ function write(target: Buffer, offset: number, template: Template, fields: Reado
 
 /** Buffer.toString("base64") would make a string of the secret, so the bytes are encoded here (RFC 4648 section 4). */
 function encodeBase64(bytes: Buffer): Buffer {
-  const encoded = Buffer.allocUnsafeSlow(Math.ceil(bytes.length / 3) * 4);
+  const encoded = secretBuffer(Math.ceil(bytes.length / 3) * 4);
   let at = 0;
   for (let index = 0; index < bytes.length; index += 3) {
     const left = bytes.length - index;

@@ -1,3 +1,4 @@
+import { secretBuffer } from "../../secret.ts";
 import type { BodyJsonAuth } from "../schema.ts";
 import { assertUnambiguous } from "./json-scan.ts";
 import type { InjectionPlan } from "./plan.ts";
@@ -87,7 +88,7 @@ export function readJsonPointer(body: Buffer, pointer: string): string | null {
 export function escapeJson(bytes: Buffer): Buffer {
   let length = 0;
   for (const byte of bytes) length += escapedSize(byte);
-  const escaped = Buffer.allocUnsafeSlow(length);
+  const escaped = secretBuffer(length);
   let at = 0;
   for (const byte of bytes) at = writeEscaped(escaped, at, byte);
   return escaped;

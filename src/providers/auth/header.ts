@@ -1,3 +1,4 @@
+import { secretBuffer } from "../../secret.ts";
 import type { HeaderAuth } from "../schema.ts";
 import type { InjectionPlan } from "./plan.ts";
 
@@ -24,7 +25,7 @@ export function copyForHeader(bytes: Buffer, field: string): Buffer {
       throw new Error(`field "${field}" has a line break or NUL, which no header can carry; store it again`);
     }
   }
-  const copy = Buffer.allocUnsafeSlow(bytes.length);
+  const copy = secretBuffer(bytes.length);
   bytes.copy(copy);
   return copy;
 }

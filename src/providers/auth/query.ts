@@ -1,3 +1,4 @@
+import { secretBuffer } from "../../secret.ts";
 import type { QueryAuth } from "../schema.ts";
 import type { InjectionPlan } from "./plan.ts";
 
@@ -16,7 +17,7 @@ export function planQuery(rule: QueryAuth): InjectionPlan {
 export function encodePercent(bytes: Buffer): Buffer {
   let length = 0;
   for (const byte of bytes) length += isUnreserved(byte) ? 1 : 3;
-  const encoded = Buffer.allocUnsafeSlow(length);
+  const encoded = secretBuffer(length);
   let at = 0;
   for (const byte of bytes) {
     if (isUnreserved(byte)) {

@@ -42,10 +42,10 @@ test("a machine always has roots", () => {
   assert.ok(readSystemRoots().length > 0);
 });
 
-test("the trust files are readable by everybody whatever the umask, leave no drafts, and hold no key", async (t) => {
+test("the trust files are 0600 like the whole data directory, leave no drafts, and hold no key", async (t) => {
   const dir = tempDir(t);
   const { certificatePem } = await createRoot(NOW);
-  const before = process.umask(0o077);
+  const before = process.umask(0o022);
   t.after(() => process.umask(before));
   writeTrustFiles(dir, certificatePem, []);
   const files = writeTrustFiles(dir, certificatePem, [makeAuthority("another").caPem]);
@@ -53,7 +53,7 @@ test("the trust files are readable by everybody whatever the umask, leave no dra
   assert.equal(readFileSync(files.root, "utf8"), certificatePem);
   assert.equal(splitPem(readFileSync(files.bundle, "utf8")).length, 2);
   for (const path of Object.values(files)) {
-    assert.equal(statSync(path).mode & 0o777, 0o644);
+    assert.equal(statSync(path).mode & 0o777, 0o600);
     assert.ok(!readFileSync(path).includes("PRIVATE"));
   }
 });

@@ -1,4 +1,4 @@
-import type { SetTimer } from "../../../src/daemon/pipeline/clock.ts";
+import type { SetTimer } from "../../src/daemon/pipeline/clock.ts";
 
 export interface FakeClock {
   nowUs: () => number;

@@ -1,0 +1,51 @@
+import { createServer } from "node:tls";
+
+/**
+ * The upstream of every benchmark, in a process of its own: TLS, keep-alive, answers prepared in advance, so that
+ * it costs as little as possible. The path chooses the answer: `/1k`, `/10m`, `/sse`.
+ * Reads `{ key, cert }` as one JSON line from stdin and prints its port.
+ */
+
+const HEAD_END = Buffer.from("\r\n\r\n");
+const SMALL = answer(Buffer.alloc(1024, "x"));
+const LARGE = answer(Buffer.alloc(10 * 1024 * 1024, "y"));
+const SSE_EVENTS = 5;
+const SSE_GAP_MS = 50;
+
+function answer(body: Buffer): Buffer {
+  const head = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head), body]);
+}
+
+process.stdin.once("data", (line) => {
+  const { key, cert } = JSON.parse(line.toString()) as { key: string; cert: string };
+  const server = createServer({ key, cert, ALPNProtocols: ["http/1.1"] }, (socket) => {
+    socket.setNoDelay(true);
+    socket.on("error", () => socket.destroy());
+    let rest: Buffer = Buffer.alloc(0);
+    socket.on("data", (chunk: Buffer) => {
+      rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+      for (let end = rest.indexOf(HEAD_END); end !== -1; end = rest.indexOf(HEAD_END)) {
+        const path = rest.toString("latin1", 4, 9);
+        rest = rest.subarray(end + HEAD_END.length);
+        if (path.startsWith("/sse")) void stream(socket.write.bind(socket) as (text: string) => boolean);
+        else socket.write(path.startsWith("/10m") ? LARGE : SMALL);
+      }
+    });
+  });
+  server.listen(0, "127.0.0.1", () => {
+    const address = server.address();
+    process.stdout.write(`${typeof address === "object" && address ? address.port : 0}\n`);
+  });
+});
+
+/** Each event carries the time when it was sent, in milliseconds since the epoch with fractions. */
+async function stream(write: (text: string) => boolean): Promise<void> {
+  write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+  for (let i = 0; i < SSE_EVENTS; i++) {
+    const event = `data: ${(performance.timeOrigin + performance.now()).toFixed(4)}\n\n`;
+    write(`${event.length.toString(16)}\r\n${event}\r\n`);
+    await new Promise((resolve) => setTimeout(resolve, SSE_GAP_MS));
+  }
+  write("0\r\n\r\n");
+}

@@ -1,0 +1,100 @@
+import type { TestContext } from "node:test";
+import {
+  createRoot,
+  type Intermediate,
+  issueIntermediate,
+  type Root,
+} from "../../../src/daemon/ingress/certificate-authority.ts";
+import { createLeafCache } from "../../../src/daemon/ingress/leaf-cache.ts";
+import { createIngress, type Ingress, type IngressOptions } from "../../../src/daemon/ingress/server.ts";
+import type { Incoming, ParsedRequest } from "../../../src/daemon/pipeline/exchange.ts";
+import { compiled, withRoutes } from "../../policy/policy-fixture.ts";
+import { connectRaw, type RawConnection } from "../../support/raw-client.ts";
+
+/** A policy that intercepts api.p.test (443 and 8443) and data.p.test. */
+export const POLICY = compiled(
+  withRoutes("  p: { provider: p, credentials: [p-main], clients: [app] }\n").replace(
+    "version: 1",
+    "version: 1\nunmatched: tunnel",
+  ),
+).snapshot;
+const HOSTS = ["api.p.test", "data.p.test"];
+
+let authority: Promise<{ root: Root; intermediate: Intermediate }> | null = null;
+
+async function makeAuthority(): Promise<{ root: Root; intermediate: Intermediate }> {
+  const root = await createRoot(Date.now());
+  return { root, intermediate: await issueIntermediate(root, HOSTS, Date.now()) };
+}
+
+export interface RunningIngress {
+  readonly ingress: Ingress;
+  readonly port: number;
+  /** PEM that clients of intercepted connections trust. */
+  readonly caPem: string;
+  /** What the pipeline was given, oldest first. */
+  readonly seen: Incoming[];
+  /** Reasons of connections that ended before there was a request. */
+  readonly refusals: string[];
+  /** A CONNECT that has been answered, ready for TLS. */
+  connect(t: TestContext, target?: string): Promise<RawConnection>;
+}
+
+/** The proxy port with `handle` in the pipeline's place. The default answers 200 with the reading of the request. */
+export async function startIngress(
+  t: TestContext,
+  handle: (incoming: Incoming, parsed: () => ParsedRequest) => Promise<void> | void = answerReading,
+  options: Partial<IngressOptions> = {},
+): Promise<RunningIngress> {
+  authority ??= makeAuthority();
+  const { root, intermediate } = await authority;
+  const cache = createLeafCache(intermediate, HOSTS, { now: Date.now });
+  const seen: Incoming[] = [];
+  const refusals: string[] = [];
+  const ingress = createIngress({
+    pipeline: async (incoming) => {
+      seen.push(incoming);
+      await handle(incoming, () => incoming.parse(POLICY));
+    },
+    runTunnel: async ({ incoming }) => {
+      seen.push(incoming);
+      await handle(incoming, () => incoming.parse(POLICY));
+    },
+    policy: () => POLICY,
+    leafFor: (host) => cache.contextFor(host),
+    localNames: new Set(["localhost", "127.0.0.1"]),
+    maxConnections: 100,
+    draining: () => false,
+    refused: (reason) => refusals.push(reason),
+    ...options,
+  });
+  const { port } = await ingress.listen({ host: "127.0.0.1", port: 0 });
+  t.after(() => {
+    ingress.stopAccepting();
+    ingress.destroy();
+  });
+  return {
+    ingress,
+    port,
+    caPem: root.certificatePem,
+    seen,
+    refusals,
+    connect: async (context, target = "api.p.test:443") => {
+      const connection = await connectRaw(context, { port });
+      await connection.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\n`);
+      await connection.read((received) => received.includes("\r\n\r\n"));
+      connection.discard();
+      return connection;
+    },
+  };
+}
+
+function answerReading(incoming: Incoming, parsed: () => ParsedRequest): void {
+  const { target, body } = parsed();
+  body?.resume();
+  const text = Buffer.from(`${target.form} ${target.host}:${target.port} ${target.path}`);
+  const fields = ["Content-Type", "text/plain", "Content-Length", String(text.length)];
+  incoming.downstream.sendHead(200, "", fields, true);
+  incoming.downstream.write(text);
+  incoming.downstream.end([]);
+}

@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import type { Writable } from "node:stream";
+import { type TestContext, test } from "node:test";
+import { startStandIn } from "../support/stand-in.ts";
+import { FORMS, formClient } from "./form-client.ts";
+import { daemonStatus, HOST, oneRoute } from "./one-route.ts";
+import { startRawProvider } from "./raw-provider.ts";
+
+const MEGABYTE = 1024 * 1024;
+const SIZE = 200 * MEGABYTE;
+const CHUNK = Buffer.alloc(64 * 1024, "0123456789abcdef");
+/** What all buffers on the way (client, sidekey, provider, kernel) may hold together. */
+const IN_FLIGHT = 24 * MEGABYTE;
+const MAX_GROWTH = 80 * MEGABYTE;
+
+/** Watches the memory of this process, in which the client, sidekey and the provider all run. */
+function memoryWatch(t: TestContext): () => number {
+  const before = process.memoryUsage.rss();
+  let highest = before;
+  const timer = setInterval(() => {
+    highest = Math.max(highest, process.memoryUsage.rss());
+  }, 20);
+  t.after(() => clearInterval(timer));
+  return () => Math.max(highest, process.memoryUsage.rss()) - before;
+}
+
+/** Writes `size` bytes as fast as the reader lets it, and says after each write how many are out. */
+async function pour(into: Writable, size: number, written: (bytes: number) => void): Promise<void> {
+  for (let sent = 0; sent < size; sent += CHUNK.length) {
+    const room = into.write(CHUNK);
+    written(sent + CHUNK.length);
+    if (!room) await once(into, "drain");
+  }
+}
+
+/** Resolves when `value` has stayed the same for a while: everything that can flow has flown. */
+async function settled(value: () => number): Promise<number> {
+  for (let before = -1; ; ) {
+    const now = value();
+    if (now === before && now > 0) return now;
+    before = now;
+    await new Promise((resolve) => setTimeout(resolve, 150));
+  }
+}
+
+for (const form of FORMS) {
+  test(`${form}: 200 MB come down no faster than the client reads, in flat memory`, async (t) => {
+    let sent = 0;
+    const provider = await startRawProvider(t, HOST, ({ socket }) => {
+      socket.write(`HTTP/1.1 200 OK\r\nContent-Length: ${SIZE}\r\n\r\n`);
+      void pour(socket, SIZE, (bytes) => {
+        sent = bytes;
+      });
+    });
+    const sidekey = await oneRoute(t, provider);
+    const exchange = await formClient(t, form, sidekey).open({});
+    exchange.request.end();
+    const answer = await exchange.answer;
+    const growth = memoryWatch(t);
+    assert.ok((await settled(() => sent)) < IN_FLIGHT, `${sent} bytes were sent to a client that reads nothing`);
+    let received = 0;
+    answer.body.on("data", (chunk: Buffer) => {
+      received += chunk.length;
+    });
+    await once(answer.body, "end");
+    assert.equal(received, SIZE);
+    assert.ok(growth() < MAX_GROWTH, `memory grew by ${growth()} bytes`);
+    const [line] = await sidekey.requestsLogged(1);
+    assert.equal(line?.bytes_down, SIZE);
+  });
+
+  test(`${form}: 200 MB go up no faster than the provider reads, in flat memory`, async (t) => {
+    const provider = await startRawProvider(t, HOST);
+    const sidekey = await oneRoute(t, provider);
+    const headers = { "content-length": String(SIZE) };
+    const exchange = await formClient(t, form, sidekey).open({ method: "POST", headers });
+    const growth = memoryWatch(t);
+    let sent = 0;
+    const poured = pour(exchange.request, SIZE, (bytes) => {
+      sent = bytes;
+    }).then(() => exchange.request.end());
+    const { socket, head, rest } = await provider.call(1);
+    assert.match(head, new RegExp(`^content-length: ${SIZE}$`, "im"));
+    assert.ok((await settled(() => sent)) < IN_FLIGHT, `${sent} bytes were taken for a provider that reads nothing`);
+    let received = rest.length;
+    socket.on("data", (chunk: Buffer) => {
+      received += chunk.length;
+      if (received === SIZE) socket.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    await poured;
+    const answer = await exchange.whole();
+    assert.equal(`${answer.status} ${answer.body}`, "200 ok");
+    assert.equal(received, SIZE);
+    assert.ok(growth() < MAX_GROWTH, `memory grew by ${growth()} bytes`);
+    const [line] = await sidekey.requestsLogged(1);
+    assert.equal(line?.bytes_up, SIZE);
+  });
+
+  test(`${form}: the head and every server-sent event come as soon as the provider sends them`, async (t) => {
+    const provider = await startRawProvider(t, HOST);
+    const sidekey = await oneRoute(t, provider);
+    const exchange = await formClient(t, form, sidekey).open({ headers: { accept: "text/event-stream" } });
+    exchange.request.end();
+    const { socket } = await provider.call(1);
+    socket.write("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n");
+    const answer = await exchange.answer;
+    assert.deepEqual(answer.values("content-type"), ["text/event-stream"]);
+    for (const event of ["data: one\n\n", "data: two\n\n"]) {
+      socket.write(`${event.length.toString(16)}\r\n${event}\r\n`);
+      const [chunk] = await once(answer.body, "data");
+      assert.equal(String(chunk), event);
+    }
+    socket.write("0\r\n\r\n");
+    await once(answer.body, "end");
+  });
+
+  test(`${form}: connections are reused on both sides`, async (t) => {
+    const standIn = await startStandIn(t, { hostnames: [HOST], handler: () => ({ body: ["a", "b"] }) });
+    const sidekey = await oneRoute(t, standIn);
+    const client = formClient(t, form, sidekey);
+    for (let n = 0; n < 3; n++) {
+      const answer = await client.ask({ method: n === 1 ? "POST" : "GET", ...(n === 1 ? { body: "x" } : {}) });
+      assert.equal(`${answer.status} ${answer.body}`, "200 ab");
+    }
+    assert.deepEqual(
+      standIn.requests.map(({ connection }) => connection),
+      [1, 1, 1],
+    );
+    assert.equal((await daemonStatus(sidekey)).connections, 1);
+  });
+}
