@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { createServer as createTlsServer, TLSSocket } from "node:tls";
+import { createServer as createTlsServer, type TLSSocket } from "node:tls";
 import { Pool } from "undici";
 
 /**
@@ -20,7 +20,11 @@ process.stdin.once("data", (line) => {
   const pool = new Pool(`https://${plan.host}:${plan.upstreamPort}`, {
     connections: 64,
     pipelining: 1,
-    connect: { ca: plan.caPem, servername: plan.host, lookup: (_name, _options, done) => done(null, [{ address: "127.0.0.1", family: 4 }]) },
+    connect: {
+      ca: plan.caPem,
+      servername: plan.host,
+      lookup: (_name, _options, done) => done(null, [{ address: "127.0.0.1", family: 4 }]),
+    },
   });
   const handler = (request: IncomingMessage, response: ServerResponse): void => {
     const url = request.url ?? "/";
@@ -28,16 +32,21 @@ process.stdin.once("data", (line) => {
     const headers: string[] = [];
     for (let i = 0; i < request.rawHeaders.length; i += 2) {
       const name = request.rawHeaders[i] ?? "";
-      if (!/^(host|connection|proxy-.*|content-length|transfer-encoding)$/i.test(name)) headers.push(name, request.rawHeaders[i + 1] ?? "");
+      if (!/^(host|connection|proxy-.*|content-length|transfer-encoding)$/i.test(name))
+        headers.push(name, request.rawHeaders[i + 1] ?? "");
     }
-    const hasBody = request.headers["content-length"] !== undefined || request.headers["transfer-encoding"] !== undefined;
+    const hasBody =
+      request.headers["content-length"] !== undefined || request.headers["transfer-encoding"] !== undefined;
     pool.dispatch(
       { origin: "", path, method: (request.method ?? "GET") as "GET", headers, body: hasBody ? request : null },
       {
         onRequestStart() {},
         onResponseStart(controller, status) {
           const raw = controller.rawHeaders as unknown as Buffer[];
-          response.writeHead(status, raw.map((part) => part.toString("latin1")));
+          response.writeHead(
+            status,
+            raw.map((part) => part.toString("latin1")),
+          );
         },
         onResponseData(controller, chunk) {
           if (response.write(chunk)) return;
@@ -55,7 +64,9 @@ process.stdin.once("data", (line) => {
   };
   const outer = createServer(handler);
   const inner = createServer(handler);
-  const tls = createTlsServer({ key: plan.key, cert: plan.cert, ALPNProtocols: ["http/1.1"] }, (socket: TLSSocket) => inner.emit("connection", socket));
+  const tls = createTlsServer({ key: plan.key, cert: plan.cert, ALPNProtocols: ["http/1.1"] }, (socket: TLSSocket) =>
+    inner.emit("connection", socket),
+  );
   outer.on("connect", (_request, socket) => {
     socket.write("HTTP/1.1 200 OK\r\n\r\n");
     tls.emit("connection", socket);

@@ -79,7 +79,12 @@ function config(home: string, dataDir: string, plan: Plan): Config {
     file: null,
     dataDir,
     configDir: home,
-    listen: { proxy: { host: "127.0.0.1", port: 0 }, proxySocket: null, admin: null, metrics: { host: "127.0.0.1", port: 0 } },
+    listen: {
+      proxy: { host: "127.0.0.1", port: 0 },
+      proxySocket: null,
+      admin: null,
+      metrics: { host: "127.0.0.1", port: 0 },
+    },
     localNames: ["localhost"],
     unlock: [],
     policyFile: join(home, "policy.yaml"),

@@ -35,6 +35,7 @@ import {
   sqlOwner,
 } from "./support/tidy-owners.ts";
 import {
+  completeLockfile,
   exactVersions,
   explainedDependencies,
   nothingFromOutside,
@@ -287,6 +288,12 @@ const RULES: readonly TidyRule[] = [
     good: { "package-lock.json": '{"packages":{"":{},"x":{"integrity":"sha512-x"}}}' },
   },
   {
+    name: "the lockfile has every package that it names",
+    rule: completeLockfile,
+    bad: { "package-lock.json": '{"packages":{"node_modules/a":{"optionalDependencies":{"b":"1.0.0"}}}}' },
+    good: { "package-lock.json": '{"packages":{"":{"dependencies":{"a":"1.0.0"}},"node_modules/a":{}}}' },
+  },
+  {
     name: "every runtime dependency is explained in an ADR",
     rule: explainedDependencies,
     bad: { "package.json": '{"dependencies":{"left":"1.0.0"}}' },
@@ -310,18 +317,10 @@ const RULES: readonly TidyRule[] = [
 ];
 
 /** Rules whose exceptions differ between the examples above and the repository. */
+const LISTS = [ENVIRONMENT, CONSOLE, SQL, METRICS, CRYPTO, SOCKETS, TABLES, COVERED_ELSEWHERE];
 const IN_REPOSITORY: Readonly<Record<string, Rule>> = {
   "every source file has a test file of its name": mirroredTests(COVERED_ELSEWHERE),
-  "every exception names a file that exists and a reason": exceptionsExist(
-    ENVIRONMENT,
-    CONSOLE,
-    SQL,
-    METRICS,
-    CRYPTO,
-    SOCKETS,
-    TABLES,
-    COVERED_ELSEWHERE,
-  ),
+  "every exception names a file that exists and a reason": exceptionsExist(...LISTS),
 };
 
 const repository = readTree(join(import.meta.dirname, ".."));

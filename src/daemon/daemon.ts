@@ -179,7 +179,10 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     await startControl(join(config.dataDir, "daemon.sock"), {
       status: () =>
         statusOf({ ...base, version: options.version, policy: policy.source, leafs: policy.leafs, dialer, ingress }),
-      reload: () => policy.source.reload("command"),
+      reload: () => {
+        base.view.refresh();
+        return policy.source.reload("command");
+      },
     }),
   );
   const pipelineOptions: PipelineOptions = {

@@ -14,6 +14,8 @@ export interface VaultView extends CredentialTable {
   readonly tokens: TokenTable;
   readonly known: KnownObjects;
   list(): readonly Credential[];
+  /** Looks for changes now instead of at the next poll. */
+  refresh(): void;
   close(): void;
 }
 
@@ -31,7 +33,7 @@ interface Loaded {
 export function watchVault(vault: Vault, onChange: () => void, onFailure: (error: unknown) => void): VaultView {
   let loaded = load(vault);
   let seen = vault.dataVersion();
-  const timer = setInterval(() => {
+  const refresh = (): void => {
     try {
       const version = vault.dataVersion();
       if (version === seen) return;
@@ -41,7 +43,8 @@ export function watchVault(vault: Vault, onChange: () => void, onFailure: (error
     } catch (error) {
       onFailure(error);
     }
-  }, POLL_MS);
+  };
+  const timer = setInterval(refresh, POLL_MS);
   timer.unref();
   return {
     get tokens() {
@@ -53,6 +56,7 @@ export function watchVault(vault: Vault, onChange: () => void, onFailure: (error
     list: () => [...loaded.byName.values()],
     byName: (name) => loaded.byName.get(name),
     ownedBy: (provider, userId) => loaded.owned.get(ownedKey(provider, userId)),
+    refresh,
     close: () => clearInterval(timer),
   };
 }

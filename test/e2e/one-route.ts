@@ -34,11 +34,11 @@ export async function outcomes(sidekey: RunningSidekey, count: number): Promise<
   return (await sidekey.requestsLogged(count)).map((line) => String(line.outcome));
 }
 
-/** What the daemon says about itself on its control socket. */
-export function daemonStatus(sidekey: RunningSidekey): Promise<Record<string, unknown>> {
+/** What the daemon counts, from its control socket. */
+export function daemonCounts(sidekey: RunningSidekey): Promise<Record<string, number>> {
   return new Promise((resolve, reject) => {
     get({ socketPath: join(sidekey.dataDir, "daemon.sock"), path: "/status" }, (response) => {
-      json(response).then((status) => resolve(status as Record<string, unknown>), reject);
+      json(response).then((status) => resolve((status as { counts: Record<string, number> }).counts), reject);
     }).once("error", reject);
   });
 }

@@ -11,10 +11,16 @@ const UNLISTED = "evil.test";
 const request = { host: LISTED, route: "header" };
 const get = (host: string): string => `GET /v1/data HTTP/1.1\r\nHost: ${host}\r\n\r\n`;
 
-async function connectTo(t: Parameters<typeof connectRaw>[0], { sidekey }: Scene, authority: string): Promise<RawConnection> {
+async function connectTo(
+  t: Parameters<typeof connectRaw>[0],
+  { sidekey }: Scene,
+  authority: string,
+): Promise<RawConnection> {
   const connection = await connectRaw(t, { port: sidekey.port });
   const token = proxyAuthorization("app", sidekey.tokens.app ?? "");
-  await connection.write(`CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\nProxy-Authorization: ${token}\r\n\r\n`);
+  await connection.write(
+    `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\nProxy-Authorization: ${token}\r\n\r\n`,
+  );
   const answer = await connection.read((bytes) => bytes.includes("\r\n\r\n"));
   connection.discard();
   return /^HTTP\/1\.1 200 /.test(answer.text) ? connection : Promise.reject(new Error(answer.text));
@@ -57,7 +63,10 @@ async function request3h2(
 }
 
 for (const unmatched of ["deny", "tunnel"] as const) {
-  for (const [protocol, send] of [["HTTP/1.1", request3], ["HTTP/2", request3h2]] as const) {
+  for (const [protocol, send] of [
+    ["HTTP/1.1", request3],
+    ["HTTP/2", request3h2],
+  ] as const) {
     test(`G1 right-origin: of 27 combinations of CONNECT, SNI and Host over ${protocol} (unmatched: ${unmatched}), only equal and listed ones carry a key`, async (t) => {
       const scene = await startScene(t, { kinds: ["header", "query"], strangers: [UNLISTED], unmatched });
       const names = [LISTED, OTHER, UNLISTED];
@@ -71,7 +80,11 @@ for (const unmatched of ["deny", "tunnel"] as const) {
             if (listed) assert.equal(status, 200, label);
             else if (connect !== UNLISTED) assert.ok(status === 0 || status === 421, `${label}: ${status}`);
             const kind = connect === LISTED ? "header" : "query";
-            assert.deepEqual(keysSeen(scene).sort(), [...new Set([...before, ...(listed ? [`${kind}>${kind}`] : [])])].sort(), label);
+            assert.deepEqual(
+              keysSeen(scene).sort(),
+              [...new Set([...before, ...(listed ? [`${kind}>${kind}`] : [])])].sort(),
+              label,
+            );
           }
         }
       }

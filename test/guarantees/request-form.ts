@@ -1,7 +1,7 @@
 import {
   type ClientHttp2Session,
-  connect as http2Connect,
   constants,
+  connect as http2Connect,
   type OutgoingHttpHeaders,
   sensitiveHeaders,
 } from "node:http2";
@@ -150,7 +150,12 @@ async function sendH2(t: TestContext, to: Gateway, request: FormRequest): Promis
   const { session, refused } = await openH2(t, to, request);
   if (!session) return refused;
   const { method = "GET", path = "/v1/data", fields = [] } = request;
-  const headers: OutgoingHttpHeaders = { ":method": method, ":path": path, ":scheme": "https", ":authority": request.host };
+  const headers: OutgoingHttpHeaders = {
+    ":method": method,
+    ":path": path,
+    ":scheme": "https",
+    ":authority": request.host,
+  };
   for (let i = 0; i < fields.length; i += 2) {
     const name = (fields[i] ?? "").toLowerCase();
     const before = headers[name];

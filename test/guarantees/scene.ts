@@ -1,6 +1,11 @@
 import type { TestContext } from "node:test";
 import { type Canary, findCanary, makeCanary } from "../support/canary.ts";
-import { type RunningSidekey, type SidekeyOptions, startSidekey, type TestCredential } from "../support/running-sidekey.ts";
+import {
+  type RunningSidekey,
+  type SidekeyOptions,
+  startSidekey,
+  type TestCredential,
+} from "../support/running-sidekey.ts";
 import { type StandIn, type StandInHandler, type StandInOptions, startStandIn } from "../support/stand-in.ts";
 import { makeAuthority, type TestAuthority } from "../support/test-authority.ts";
 
@@ -82,7 +87,9 @@ export function routeLine(kind: Kind, clients: readonly string[], extra = ""): s
 /** A policy with one route for each kind, open to all `clients`. */
 export function policyFor(options: SceneOptions): string {
   const clients = options.clients ?? ["app"];
-  const routes = (options.kinds ?? ["header"]).map((kind) => routeLine(kind, options.routeClients?.[kind] ?? clients, options.routes?.[kind]));
+  const routes = (options.kinds ?? ["header"]).map((kind) =>
+    routeLine(kind, options.routeClients?.[kind] ?? clients, options.routes?.[kind]),
+  );
   return `version: 1
 unmatched: ${options.unmatched ?? "deny"}
 clients: { ${clients.map((client) => `${client}: { token: true }`).join(", ")} }

@@ -74,6 +74,29 @@ export const portableLockfile: Rule = (files) => {
     ]);
 };
 
+interface LockedPackage {
+  readonly dependencies?: Readonly<Record<string, string>>;
+  readonly optionalDependencies?: Readonly<Record<string, string>>;
+}
+
+/**
+ * `npm ci` refuses a lockfile that lacks a package which another one names, optional ones for other platforms included;
+ * npm leaves such a package out silently when the lockfile is made where it cannot be had.
+ */
+export const completeLockfile: Rule = (files) => {
+  const lock = files.find(({ path }) => path === "package-lock.json");
+  if (!lock) return ["package-lock.json is missing"];
+  const { packages } = JSON.parse(lock.text) as { packages: Record<string, LockedPackage> };
+  const installed = new Set(Object.keys(packages).map((path) => path.replace(/^.*node_modules\//, "")));
+  return Object.entries(packages).flatMap(([path, { dependencies, optionalDependencies }]) =>
+    Object.keys({ ...dependencies, ...optionalDependencies })
+      .filter((name) => !installed.has(name))
+      .map(
+        (name) => `package-lock.json: ${path || "package.json"} needs ${name}, which has no entry; npm ci refuses it`,
+      ),
+  );
+};
+
 /** A new runtime dependency needs a line in docs/adr. */
 export const explainedDependencies: Rule = (files) => {
   const manifest = files.find(({ path }) => path === "package.json");

@@ -1,6 +1,5 @@
 import { openSync, readSync, statSync, writeSync } from "node:fs";
-import { Secret } from "../../src/secret.ts";
-import { secretBuffer } from "../../src/secret.ts";
+import { Secret, secretBuffer } from "../../src/secret.ts";
 import { createVault } from "../../src/store/vault.ts";
 
 /*

@@ -1,6 +1,5 @@
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
-import { setTimeout } from "node:timers/promises";
 import type { Command } from "commander";
 import type { Cli } from "../cli.ts";
 import { serviceEnvironment } from "../environment.ts";
@@ -10,8 +9,6 @@ import { proxyAddress, proxyUrl } from "../service-address.ts";
 
 /** A token that outlives its program (power cut) ends by itself. */
 const TOKEN_LIFE_MS = 24 * 3_600_000;
-/** Within this time a running daemon notices a change of the vault. */
-const NOTICED_MS = 1000;
 const FORWARDED: readonly NodeJS.Signals[] = ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR2", "SIGWINCH"];
 
 /** `run -- cmd`: one program behind the proxy, with a token that lives as long as the program. */
@@ -39,14 +36,13 @@ function run(cli: Cli, argv: readonly string[], client: string): Promise<void> {
   });
 }
 
-/** The first request must not come before the daemon has seen the new token. */
+/** The first request must not come before the daemon has seen the new token; a reload looks at the vault at once. */
 async function daemonKnows(cli: Cli): Promise<void> {
-  const running = await cli
+  const told = await cli
     .daemon()
-    .status()
+    .reload()
     .catch(() => null);
-  if (running !== null) return setTimeout(NOTICED_MS);
-  cli.terminal.warn("no daemon answers; start it with `sidekey up`");
+  if (told === null) cli.terminal.warn("no daemon answers; start it with `sidekey up`");
 }
 
 function childVariables(cli: Cli, client: string, token: string): Readonly<Record<string, string>> {

@@ -1,4 +1,4 @@
-import "./reflect-metadata.ts";
+import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import { canonicalHost } from "../../policy/host.ts";
 import type { Secret } from "../../secret.ts";

@@ -8,9 +8,12 @@ import type { TunnelRequest } from "../pipeline/tunnel.ts";
 import { MAX_HELLO_BYTES, readClientHello } from "./client-hello.ts";
 import { DownstreamH1 } from "./downstream-h1.ts";
 import { readHead } from "./head.ts";
-import { type InterceptOptions, intercept } from "./intercept.ts";
+import { type InterceptOptions, intercept, interceptPlain } from "./intercept.ts";
 import { responseOn } from "./raw-response.ts";
 import { type Authority, connectAuthority } from "./target.ts";
+
+const HTTP_PORT = 80;
+const HTTPS_PORT = 443;
 
 /** What a CONNECT can become. */
 export interface ConnectOptions extends InterceptOptions {
@@ -28,25 +31,38 @@ export function onConnect(request: IncomingMessage, socket: Socket, head: Buffer
   // Whoever holds the socket next adds its own; without one an early reset would end the process.
   socket.on("error", () => socket.destroy());
   const response = responseOn(request, socket);
-  if (!response) return options.refused("pipelined");
-  const authority = options.draining() ? null : interceptedAuthority(request, options.policy());
-  if (authority) {
+  if (!response) {
+    options.refused("pipelined");
+    return;
+  }
+  const found = options.draining() ? null : interceptedAuthority(request, options.policy());
+  if (found) {
     response.detachSocket(socket);
     const context = {
-      authority,
+      ...found,
       authorization: headerOnce(request.rawHeaders, "proxy-authorization"),
       remoteAddress: socket.remoteAddress ?? "",
     };
-    intercept(socket, head, context, options);
+    if (found.plain) interceptPlain(socket, head, context, options);
+    else intercept(socket, head, context, options);
     return;
   }
   options.runTunnel(tunnelRequest(request, response, socket, head)).catch(() => socket.destroy());
 }
 
-function interceptedAuthority(request: IncomingMessage, policy: PolicySnapshot): Authority | null {
+/**
+ * The authority to intercept for. Node's `fetch` opens a tunnel to port 80 for `http://` URLs; sidekey takes that
+ * for what an absolute-form request to the host would be, and speaks TLS upstream all the same.
+ */
+function interceptedAuthority(
+  request: IncomingMessage,
+  policy: PolicySnapshot,
+): { authority: Authority; plain: boolean } | null {
   try {
     const authority = parseConnect(request);
-    return policy.byAuthority.has(authorityKey(authority.host, authority.port)) ? authority : null;
+    if (policy.byAuthority.has(authorityKey(authority.host, authority.port))) return { authority, plain: false };
+    if (authority.port !== HTTP_PORT || !policy.byAuthority.has(authorityKey(authority.host, HTTPS_PORT))) return null;
+    return { authority: { host: authority.host, port: HTTPS_PORT }, plain: true };
   } catch {
     // Not lost: the tunnel exchange parses again and answers with the reason.
     return null;

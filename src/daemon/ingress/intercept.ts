@@ -69,6 +69,14 @@ export function intercept(raw: Socket, head: Buffer, context: ConnectContext, op
   });
 }
 
+/** Answers a CONNECT to port 80: what follows is plain HTTP/1.1; anything else is malformed and closed. */
+export function interceptPlain(raw: Socket, head: Buffer, context: ConnectContext, options: InterceptOptions): void {
+  raw.write("HTTP/1.1 200 Connection Established\r\n\r\n");
+  if (head.length > 0) raw.unshift(head);
+  (raw as Socket & Tagged)[CONNECT] = context;
+  options.http1.emit("connection", raw);
+}
+
 /** Must never throw: an exception in here ends the process (threats I5). */
 function chooseLeaf(
   name: string,

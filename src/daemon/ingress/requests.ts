@@ -9,6 +9,8 @@ import { type Authority, absoluteTarget, interceptedTarget, originTarget } from 
 /** The CONNECT that a request came through, when it came through one. */
 export interface ConnectContext {
   readonly authority: Authority;
+  /** True for `CONNECT host:80`: the tunnel carries plain HTTP, as an absolute-form request would. */
+  readonly plain: boolean;
   readonly authorization: string | null;
   readonly remoteAddress: string;
 }
@@ -59,7 +61,7 @@ function targetOf(
   policy: PolicySnapshot,
   localNames: ReadonlySet<string>,
 ): RequestTarget {
-  if (connect) return interceptedTarget(head, connect.authority);
+  if (connect) return interceptedTarget(head, connect.authority, connect.plain);
   return head.url.startsWith("/") ? originTarget(head, policy, localNames) : absoluteTarget(head);
 }
 

@@ -35,7 +35,7 @@ function parseStream(
   connect: ConnectContext,
 ): ParsedRequest {
   const head = headOf(stream, headers, raw);
-  const target = interceptedTarget(head, connect.authority);
+  const target = interceptedTarget(head, connect.authority, false);
   return {
     target,
     body: head.hasBody ? bodyOf(stream) : null,

@@ -30,12 +30,14 @@ export function absoluteTarget(head: RequestHead): RequestTarget {
   return { form: "absolute", ...authority, path: match[3] ?? "/", query: match[4] ?? "" };
 }
 
-/** A request inside an intercepted CONNECT: its Host must be the CONNECT's authority, every time (threats A5). */
-export function interceptedTarget(head: RequestHead, connect: Authority): RequestTarget {
+/**
+ * A request inside an intercepted CONNECT: its Host must be the CONNECT's authority, every time (threats A5).
+ * @param plain the tunnel was opened to port 80 and carries plain HTTP, so Host may say 80 or nothing
+ */
+export function interceptedTarget(head: RequestHead, connect: Authority, plain: boolean): RequestTarget {
   if (!head.url.startsWith("/")) throw bad("inside a CONNECT the request target must be a path", "target");
   if (head.host === null) throw bad("the Host field is missing", "host");
-  const host = parseAuthority(head.host, HTTPS_PORT);
-  if (!host.ok) throw bad(`Host is not valid: ${host.reason}`, "host");
+  const host = readAuthority(head.host, !plain);
   if (host.host !== connect.host || host.port !== connect.port) {
     throw new ProxyError("authority_mismatch", "Host is not the host that this connection was opened for");
   }

@@ -1,4 +1,4 @@
-import "../../../src/daemon/ingress/reflect-metadata.ts";
+import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import {
   type Intermediate,

@@ -1,4 +1,12 @@
+import { once } from "node:events";
+import {
+  type ClientHttp2Session,
+  connect as connectHttp2,
+  type IncomingHttpHeaders,
+  type OutgoingHttpHeaders,
+} from "node:http2";
 import type { TestContext } from "node:test";
+import { connect as tlsConnect } from "node:tls";
 import {
   createRoot,
   type Intermediate,
@@ -8,11 +16,12 @@ import {
 import { createLeafCache } from "../../../src/daemon/ingress/leaf-cache.ts";
 import { createIngress, type Ingress, type IngressOptions } from "../../../src/daemon/ingress/server.ts";
 import type { Incoming, ParsedRequest } from "../../../src/daemon/pipeline/exchange.ts";
+import type { PolicySnapshot } from "../../../src/policy/compile.ts";
 import { compiled, withRoutes } from "../../policy/policy-fixture.ts";
 import { connectRaw, type RawConnection } from "../../support/raw-client.ts";
 
 /** A policy that intercepts api.p.test (443 and 8443) and data.p.test. */
-export const POLICY = compiled(
+const POLICY = compiled(
   withRoutes("  p: { provider: p, credentials: [p-main], clients: [app] }\n").replace(
     "version: 1",
     "version: 1\nunmatched: tunnel",
@@ -34,6 +43,7 @@ export interface RunningIngress {
   readonly caPem: string;
   /** What the pipeline was given, oldest first. */
   readonly seen: Incoming[];
+  readonly policy: PolicySnapshot;
   /** Reasons of connections that ended before there was a request. */
   readonly refusals: string[];
   /** A CONNECT that has been answered, ready for TLS. */
@@ -78,6 +88,7 @@ export async function startIngress(
     port,
     caPem: root.certificatePem,
     seen,
+    policy: POLICY,
     refusals,
     connect: async (context, target = "api.p.test:443") => {
       const connection = await connectRaw(context, { port });
@@ -97,4 +108,57 @@ function answerReading(incoming: Incoming, parsed: () => ParsedRequest): void {
   incoming.downstream.sendHead(200, "", fields, true);
   incoming.downstream.write(text);
   incoming.downstream.end([]);
+}
+
+export interface StreamAnswer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+  readonly trailers: IncomingHttpHeaders;
+  /** HTTP/2 error code that the stream ended with; 0 = none. */
+  readonly code: number;
+}
+
+/** An HTTP/2 client inside an intercepted CONNECT. */
+export async function startSession(t: TestContext, run: RunningIngress): Promise<ClientHttp2Session> {
+  const tunnel = await run.connect(t);
+  const socket = tlsConnect({
+    socket: tunnel.socket,
+    ca: run.caPem,
+    servername: "api.p.test",
+    ALPNProtocols: ["h2"],
+  });
+  await once(socket, "secureConnect");
+  const session = connectHttp2("https://api.p.test", { createConnection: () => socket });
+  session.on("error", () => {});
+  t.after(() => session.destroy());
+  return session;
+}
+
+/** One request of an HTTP/2 session; resolves when its stream has closed. */
+export function ask(
+  session: ClientHttp2Session,
+  headers: OutgoingHttpHeaders,
+  body?: Uint8Array,
+): Promise<StreamAnswer> {
+  return new Promise((resolve) => {
+    const stream = session.request(headers, { endStream: body === undefined });
+    let received: IncomingHttpHeaders = {};
+    let trailers: IncomingHttpHeaders = {};
+    const chunks: Buffer[] = [];
+    stream.on("response", (head) => {
+      received = head;
+    });
+    stream.on("trailers", (fields) => {
+      trailers = fields;
+    });
+    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+    stream.on("error", () => {});
+    stream.on("close", () => {
+      const status = Number(received[":status"] ?? 0);
+      const code = stream.rstCode ?? 0;
+      resolve({ status, headers: received, body: Buffer.concat(chunks).toString("latin1"), trailers, code });
+    });
+    if (body !== undefined) stream.end(body);
+  });
 }
