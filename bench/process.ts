@@ -53,7 +53,7 @@ export function stop(child: ChildProcess): Promise<void> {
 }
 
 /** CPU seconds (user and system, all threads) that a process has used. Linux only; 0 elsewhere. */
-export function cpuSeconds(pid: number | undefined): number {
+export function cpuSeconds(pid: number | null): number {
   try {
     const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? [];
     return (Number(fields[11]) + Number(fields[12])) / 100;
@@ -63,7 +63,7 @@ export function cpuSeconds(pid: number | undefined): number {
 }
 
 /** Resident memory in bytes; 0 where /proc is missing. */
-export function residentBytes(pid: number | undefined): number {
+export function residentBytes(pid: number | null): number {
   try {
     return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1] ?? 0) * 1024;
   } catch {

@@ -1,34 +1,22 @@
 import { mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import type { Config } from "../src/daemon/config.ts";
 import { startDaemon } from "../src/daemon/daemon.ts";
 import { createRoot } from "../src/daemon/ingress/certificate-authority.ts";
 import { Secret } from "../src/secret.ts";
 import { createVault } from "../src/store/vault.ts";
+import { HOST, POLICY, PROVIDER } from "./fixture.ts";
 
 /**
  * A whole sidekey for the benchmarks, in a process of its own: vault, policy with a limit, usage, metrics, log to a
- * file, injection. Reads `{ upstreamPort, caPem, host }` from stdin; prints one JSON line with what a client needs.
+ * file, injection. Reads `{ upstreamPort, caPem }` from stdin; prints one JSON line with what a client needs.
  */
 
 interface Plan {
   readonly upstreamPort: number;
   readonly caPem: string;
-  readonly host: string;
 }
-
-const POLICY = `version: 1
-unmatched: deny
-clients: { app: { token: true } }
-routes:
-  openai:
-    provider: openai
-    credentials: [openai-main]
-    clients: [app]
-    limits: [ { name: rpm, per: [credential], requests: 100000/s } ]
-`;
 
 process.stdin.once("data", (line) => void start(JSON.parse(line.toString()) as Plan));
 
@@ -37,6 +25,8 @@ async function start(plan: Plan): Promise<void> {
   const dataDir = join(home, "data");
   mkdirSync(dataDir, { mode: 0o700 });
   writeFileSync(join(home, "policy.yaml"), POLICY, { mode: 0o600 });
+  mkdirSync(join(home, "providers"));
+  writeFileSync(join(home, "providers", "bench.yaml"), PROVIDER, { mode: 0o600 });
   const unlocker = { kind: "file" as const, path: join(dataDir, "root.key") };
   const vault = await createVault(dataDir, unlocker);
   const root = await createRoot(Date.now());
@@ -44,11 +34,11 @@ async function start(plan: Plan): Promise<void> {
   vault.putSealed("ca-root", root.privateKey, "bench");
   vault.addCredential(
     {
-      name: "openai-main",
-      provider: "openai",
+      name: "bench-main",
+      provider: "bench",
       environment: "live",
-      category: "ai",
-      hosts: [plan.host],
+      category: "market-data",
+      hosts: [HOST],
       owner: { kind: "service" },
     },
     new Map([["api_key", Secret.copyOf(Buffer.from(`sk-bench-${"k".repeat(40)}`))]]),
@@ -88,9 +78,9 @@ function config(home: string, dataDir: string, plan: Plan): Config {
     localNames: ["localhost"],
     unlock: [],
     policyFile: join(home, "policy.yaml"),
-    providersDir: fileURLToPath(new URL("../config/providers", import.meta.url)),
+    providersDir: join(home, "providers"),
     upstream: {
-      hosts: new Map([[plan.host, { address: "127.0.0.1", port: plan.upstreamPort, ca: plan.caPem }]]),
+      hosts: new Map([[HOST, { address: "127.0.0.1", port: plan.upstreamPort, ca: plan.caPem }]]),
       proxy: null,
     },
     secretsIdleMs: 5_000,

@@ -296,7 +296,7 @@ function running(
   const stop = async (): Promise<void> => {
     state.draining = true;
     const deadline = performance.now() + config.drainMs;
-    while (state.inFlight > 0 && performance.now() < deadline) {
+    while (state.inFlight + ingress.unfinished > 0 && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_STEP_MS));
     }
     log.info("stopping", { unfinished: state.inFlight });

@@ -49,10 +49,17 @@ export function decide(policy: PolicySnapshot, query: PolicyQuery): Decision {
   if (routes === undefined) {
     return deny("no_route", policy.interceptHosts.has(query.host) ? "port_not_in_policy" : "host_not_in_policy");
   }
-  const mine = routes.filter((route) => query.client !== null && route.clients.has(query.client));
+  const mine = routesOf(routes, query.client);
   if (query.phase === "connect" && query.client === null) return firstOf(routes);
   if (mine.length === 0) return deny("not_allowed", "client_not_on_route", onlyOf(routes));
   return query.phase === "connect" ? firstOf(mine) : decideRequest(mine, query);
+}
+
+/** The list itself when all of it is the client's, which is the common case. */
+function routesOf(routes: readonly Route[], client: string | null): readonly Route[] {
+  if (client === null) return [];
+  if (routes.every((route) => route.clients.has(client))) return routes;
+  return routes.filter((route) => route.clients.has(client));
 }
 
 function decideRequest(routes: readonly Route[], { method, path }: PolicyQuery): Decision {
@@ -93,7 +100,23 @@ function firstOf(routes: readonly Route[]): Decision {
  * provider of that id. Which of them serves a request is still up to `decide`.
  */
 export function routeForSegment(policy: PolicySnapshot, segment: string): readonly Route[] {
-  const named = policy.routesById.get(segment);
-  const others = policy.routes.filter((route) => route !== named && route.provider.id === segment);
-  return named === undefined ? others : [named, ...others];
+  let index = segments.get(policy);
+  if (index === undefined) {
+    index = indexSegments(policy);
+    segments.set(policy, index);
+  }
+  return index.get(segment) ?? [];
+}
+
+const segments = new WeakMap<PolicySnapshot, ReadonlyMap<string, readonly Route[]>>();
+
+/** Built once per snapshot, so that a base URL costs one lookup however many routes there are. */
+function indexSegments(policy: PolicySnapshot): ReadonlyMap<string, readonly Route[]> {
+  const index = new Map<string, Route[]>(policy.routes.map((route) => [route.id, [route]]));
+  for (const route of policy.routes) {
+    const sameProvider = index.get(route.provider.id);
+    if (sameProvider === undefined) index.set(route.provider.id, [route]);
+    else if (sameProvider[0] !== route) sameProvider.push(route);
+  }
+  return index;
 }

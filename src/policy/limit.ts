@@ -17,7 +17,10 @@ export interface LimitIds {
  */
 export function bucketKey(spec: LimitSpec, ids: LimitIds): string {
   const scope = followsCredential(spec) ? null : ids.route;
-  return JSON.stringify([spec.kind, spec.name, scope, ...spec.per.map((by) => [by, ids[by]])]);
+  // No name or user id holds a line break, so the parts cannot run into each other.
+  let key = `${spec.kind}\n${spec.name}\n${scope ?? ""}`;
+  for (const by of spec.per) key += `\n${by}\n${ids[by] ?? ""}`;
+  return key;
 }
 
 /** Whether the limit's counter is shared by all routes to the same credential or provider. */

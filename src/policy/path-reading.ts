@@ -6,6 +6,8 @@ export type PathReading = "plain" | "dot-segments" | "malformed" | "decodable";
 
 /** What servers are known to split segments at, also after decoding. */
 const SEPARATOR = /\/|\\|%2f|%5c/i;
+/** Nothing encoded, no separator but `/`, no parameters: nearly every path, and then no segment is looked at. */
+const OBVIOUS = /^\/[A-Za-z0-9._~!$&'()*+,=:@/-]*$/;
 /** Encodings that turn into a separator, a dot, an end or another encoding when decoded once more; empty segments. */
 const DECODABLE = /%(?:2f|5c|00|25)|\\|\/\//i;
 
@@ -15,6 +17,7 @@ const DECODABLE = /%(?:2f|5c|00|25)|\\|\/\//i;
  * `decodable`: could be another path once decoded or merged; `plain`: has one reading.
  */
 export function readPath(path: string): PathReading {
+  if (OBVIOUS.test(path) && !path.includes("//") && !path.includes("/.")) return "plain";
   if (!/^\/[\x21-\x7e]*$/.test(path) || /[?#]/.test(path)) return "malformed";
   if (path.split(SEPARATOR).some(isDotSegment)) return "dot-segments";
   return DECODABLE.test(path) ? "decodable" : "plain";

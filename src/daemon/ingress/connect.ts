@@ -118,7 +118,7 @@ function clientHelloFor(socket: Socket, host: string): Promise<Buffer> {
     let bytes = Buffer.alloc(0);
     const settle = (accepted: boolean): void => {
       clearTimeout(timer);
-      socket.off("data", onData).off("close", onClose);
+      socket.off("data", onData).off("end", onClose).off("close", onClose);
       socket.pause();
       if (accepted) resolve(bytes);
       else
@@ -134,7 +134,7 @@ function clientHelloFor(socket: Socket, host: string): Promise<Buffer> {
       settle(hello.kind === "hello" && hello.serverName === host);
     };
     const timer = setTimeout(() => settle(false), HELLO_MS);
-    socket.on("data", onData).on("close", onClose);
+    socket.on("data", onData).on("end", onClose).on("close", onClose);
   });
 }
 

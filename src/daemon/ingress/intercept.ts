@@ -47,25 +47,32 @@ export function intercept(raw: Socket, head: Buffer, context: ConnectContext, op
     ALPNProtocols: ["h2", "http/1.1"],
     SNICallback: (name, done) => chooseLeaf(name, host, options, done),
   });
-  const timer = setTimeout(() => socket.destroy(), HANDSHAKE_MS);
+  let ended = false;
   const failed = (): void => {
+    if (ended) return;
+    ended = true;
     clearTimeout(timer);
+    options.refused("tls_handshake");
     socket.destroy();
     raw.destroy();
   };
-  socket.once("error", () => options.refused("tls_handshake"));
-  socket.on("error", failed);
-  socket.once("close", () => clearTimeout(timer));
+  const timer = setTimeout(failed, HANDSHAKE_MS);
+  socket.on("error", failed).on("end", failed).on("close", failed);
   socket.once("secure", () => {
-    clearTimeout(timer);
     if (serverNameOf(socket) !== host) return failed();
-    socket.removeListener("error", failed);
+    clearTimeout(timer);
+    socket.off("error", failed).off("end", failed).off("close", failed);
     const tagged = socket as TLSSocket & Tagged & { secureConnecting: boolean };
     tagged[CONNECT] = context;
     // What tls.Server does for its own sockets; an HTTP/2 session waits for it.
     tagged.secureConnecting = false;
-    const inner = socket.alpnProtocol === "h2" ? options.http2 : options.http1;
-    inner.emit("connection", socket);
+    if (socket.alpnProtocol !== "h2") {
+      options.http1.emit("connection", socket);
+      return;
+    }
+    // HTTP/1.1 deals with a client's end itself; an HTTP/2 session would keep the streams of a client that is gone.
+    socket.allowHalfOpen = false;
+    options.http2.emit("connection", socket);
   });
 }
 

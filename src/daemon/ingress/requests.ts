@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { PassThrough, type Readable } from "node:stream";
 import type { PolicySnapshot } from "../../policy/compile.ts";
 import { ProxyError } from "../pipeline/errors.ts";
 import type { Incoming, ParsedRequest, RequestTarget } from "../pipeline/exchange.ts";
@@ -48,11 +49,27 @@ function parseRequest(
   const target = targetOf(head, connect, policy, localNames);
   return {
     target,
-    body: head.hasBody ? request : null,
+    body: head.hasBody ? bodyOf(request) : null,
     bodyLength: head.bodyLength,
     expectContinue: head.expectContinue,
     websocketKey: isUpgrade || head.websocket ? websocketKey(head) : null,
   };
+}
+
+/**
+ * The body as a stream of its own: who reads it destroys it when done with it, and the client's
+ * connection (or stream) must stay alive for the answer.
+ */
+export function bodyOf(source: Readable): Readable {
+  const body = new PassThrough();
+  // A request that was refused has nobody who reads its body, and so nobody who hears of its end.
+  body.on("error", () => {});
+  source.pipe(body);
+  const broken = (): void => {
+    if (!source.readableEnded) body.destroy(new ProxyError("client_closed", "the client broke off its request"));
+  };
+  source.once("aborted", broken).once("error", broken).once("close", broken);
+  return body;
 }
 
 function targetOf(
@@ -82,9 +99,13 @@ function isNonce(key: string): boolean {
   return /^[A-Za-z0-9+/]{22}==$/.test(key);
 }
 
+/** Null also when the field is there twice: two servers could take different ones. */
 function field(head: RequestHead, wanted: string): string | null {
+  let found: string | null = null;
   for (let i = 0; i < head.fields.length; i += 2) {
-    if (head.fields[i]?.toLowerCase() === wanted) return head.fields[i + 1] ?? null;
+    if (head.fields[i]?.toLowerCase() !== wanted) continue;
+    if (found !== null) return null;
+    found = head.fields[i + 1] ?? "";
   }
-  return null;
+  return found;
 }

@@ -11,6 +11,7 @@ import type { PolicySnapshot } from "../../policy/compile.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 import type { TunnelRequest } from "../pipeline/tunnel.ts";
 import { onConnect } from "./connect.ts";
+import { isClosing } from "./downstream-h1.ts";
 import { MAX_FIELDS, MAX_HEAD_BYTES } from "./head.ts";
 import { connectContextOf } from "./intercept.ts";
 import { responseOn } from "./raw-response.ts";
@@ -39,7 +40,11 @@ export interface Ingress {
   /** Ends every connection at once. */
   destroy(): void;
   readonly connections: number;
+  /** Answers whose last byte has not left for the client yet; the exchange may have ended before. */
+  readonly unfinished: number;
 }
+
+type Unfinished = Set<ServerResponse | ServerHttp2Stream>;
 
 const HEAD_MS = 10_000;
 const KEEP_ALIVE_MS = 65_000;
@@ -48,11 +53,12 @@ const IDLE_MS = 300_000;
 
 export function createIngress(options: IngressOptions): Ingress {
   const sockets = new Set<Socket>();
-  const outer = httpServer(options);
-  const inner = httpServer(options);
+  const unfinished: Unfinished = new Set();
+  const outer = httpServer(options, unfinished);
+  const inner = httpServer(options, unfinished);
   // It never listens itself, and without this event Node would not keep its time limits or its idle list.
   inner.emit("listening");
-  const http2 = http2Server(options);
+  const http2 = http2Server(options, unfinished);
   outer.maxConnections = options.maxConnections;
   outer.on("connection", (socket: Socket) => {
     sockets.add(socket);
@@ -75,10 +81,13 @@ export function createIngress(options: IngressOptions): Ingress {
     get connections() {
       return sockets.size;
     },
+    get unfinished() {
+      return unfinished.size;
+    },
   };
 }
 
-function httpServer(options: IngressOptions): Server {
+function httpServer(options: IngressOptions, unfinished: Unfinished): Server {
   const server = createServer({
     maxHeaderSize: MAX_HEAD_BYTES,
     headersTimeout: HEAD_MS,
@@ -93,6 +102,9 @@ function httpServer(options: IngressOptions): Server {
   server.maxHeadersCount = MAX_FIELDS + 1;
   server.timeout = IDLE_MS;
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
+    if (isClosing(request.socket)) return;
+    unfinished.add(response);
+    response.once("close", () => unfinished.delete(response));
     run(incomingRequest(request, response, connectContextOf(request.socket), options.localNames, null), options);
   };
   server.on("request", handle);
@@ -104,7 +116,12 @@ function httpServer(options: IngressOptions): Server {
     if (!response) return options.refused("pipelined");
     run(incomingRequest(request, response, connectContextOf(socket), options.localNames, head), options);
   });
-  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => refuseMalformed(error, socket, options));
+  server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
+    const answers = [...unfinished].filter((answer) => "req" in answer && answer.req.socket === socket);
+    // Inside an answer that has begun, another one would be taken for a part of it.
+    if (answers.some((answer) => answer.headersSent)) socket.destroy();
+    refuseMalformed(error, socket, options);
+  });
   return server;
 }
 
@@ -138,7 +155,7 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket, options: 
 }
 
 /** Limits against floods (threats G1, G2): streams, header list, resets per second, invalid frames. */
-function http2Server(options: IngressOptions): Http2Server {
+function http2Server(options: IngressOptions, unfinished: Unfinished): Http2Server {
   const server = createHttp2Server({
     settings: { maxConcurrentStreams: 100, enablePush: false, maxHeaderListSize: MAX_HEAD_BYTES },
     maxHeaderListPairs: MAX_FIELDS + 8,
@@ -158,6 +175,8 @@ function http2Server(options: IngressOptions): Http2Server {
       stream.destroy();
       return;
     }
+    unfinished.add(stream);
+    stream.once("close", () => unfinished.delete(stream));
     run(incomingStream(stream, headers, raw, connect), options);
   });
   return server;

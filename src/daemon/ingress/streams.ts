@@ -1,10 +1,9 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
-import { PassThrough, type Readable } from "node:stream";
 import { ProxyError } from "../pipeline/errors.ts";
 import type { Incoming, ParsedRequest } from "../pipeline/exchange.ts";
 import { DownstreamH2, endsWithHead } from "./downstream-h2.ts";
 import { type RequestHead, readHead } from "./head.ts";
-import type { ConnectContext } from "./requests.ts";
+import { bodyOf, type ConnectContext } from "./requests.ts";
 import { interceptedTarget } from "./target.ts";
 
 /** An HTTP/2 stream of an intercepted connection, in the same message model as HTTP/1.1 (threats G3). */
@@ -60,16 +59,6 @@ function headOf(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, raw: re
   const head = readHead(pseudo(headers, ":method"), pseudo(headers, ":path"), "1.1", [...fields, "Host", authority]);
   const ends = stream.readableEnded || endsWithHead(stream);
   return { ...head, hasBody: !ends && head.bodyLength !== 0 };
-}
-
-/** The HTTP client destroys a body when done with it; the stream must stay alive for the answer. */
-function bodyOf(stream: ServerHttp2Stream): Readable {
-  const body = new PassThrough();
-  // A request that was refused has nobody who reads its body, and so nobody who hears of its reset.
-  body.on("error", () => {});
-  stream.pipe(body);
-  stream.once("aborted", () => body.destroy(new Error("the client reset the stream")));
-  return body;
 }
 
 /** Fields without pseudo-fields; cookie crumbs are joined again (RFC 9113 section 8.2.3). */

@@ -26,7 +26,8 @@ export function absoluteTarget(head: RequestHead): RequestTarget {
   if (!match) throw bad("the request target is neither an http(s) URL nor a path", "target");
   const secure = match[1]?.toLowerCase() === "https";
   const authority = readAuthority(match[2] ?? "", secure);
-  if (head.host !== null) sameAuthority(authority, readAuthority(head.host, secure));
+  // The same text is the same authority; nearly every client sends it so.
+  if (head.host !== null && head.host !== match[2]) sameAuthority(authority, readAuthority(head.host, secure));
   return { form: "absolute", ...authority, path: match[3] ?? "/", query: match[4] ?? "" };
 }
 

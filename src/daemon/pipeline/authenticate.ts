@@ -46,12 +46,13 @@ export function authenticate(policy: PolicySnapshot, tokens: TokenVerifier, clai
 
 function authenticatedClient(policy: PolicySnapshot, tokens: TokenVerifier, claim: Claim, nowMs: number): PolicyClient {
   const authorization = fieldValue(claim.fields, "proxy-authorization") ?? claim.connectAuthorization;
-  const shown = authorization === null ? carriedToken(claim) : tokenOf(authorization);
-  if (shown === null && authorization === null) return trustedClient(policy, claim.remoteAddress);
-  const verified = shown === null ? null : tokens.verify(shown.token, nowMs);
-  const client = verified ? policy.clients.get(verified.client) : undefined;
+  const carried = authorization === null ? carriedToken(claim) : null;
+  if (carried === null && authorization === null) return trustedClient(policy, claim.remoteAddress);
+  const name = recentlyVerified(tokens, authorization ?? carried ?? "", nowMs, () =>
+    verify(tokens, authorization === null ? bearer(carried ?? "") : tokenOf(authorization), nowMs),
+  );
+  const client = name === null ? undefined : policy.clients.get(name);
   if (!client?.token) throw unknownClient();
-  if (shown?.user && shown.user !== client.name) throw unknownClient();
   if (client.from.length > 0 && !within(client.from, claim.remoteAddress)) {
     throw new ProxyError("not_allowed", "this client may not connect from this address", {
       reason: "client_address",
@@ -66,22 +67,59 @@ interface ShownToken {
   readonly user: string;
 }
 
+function bearer(token: string): ShownToken {
+  return { token, user: "" };
+}
+
+/** The client that a shown token belongs to; null for every kind of wrong. */
+function verify(tokens: TokenVerifier, shown: ShownToken | null, nowMs: number): string | null {
+  const verified = shown === null ? null : tokens.verify(shown.token, nowMs);
+  if (verified === null || (shown?.user && shown.user !== verified.client)) return null;
+  return verified.client;
+}
+
+/** A second, so that a token that expires is refused as soon as that; revoking one replaces the whole table. */
+const REMEMBERED_MS = 1_000;
+const MAX_REMEMBERED = 1_000;
+const remembered = new WeakMap<TokenVerifier, Map<string, { client: string; untilMs: number }>>();
+
+/** Spares a busy client the hash of its token on every request. Only tokens that were right are remembered. */
+function recentlyVerified(
+  tokens: TokenVerifier,
+  shown: string,
+  nowMs: number,
+  check: () => string | null,
+): string | null {
+  let known = remembered.get(tokens);
+  if (!known) {
+    known = new Map();
+    remembered.set(tokens, known);
+  }
+  const hit = known.get(shown);
+  if (hit && nowMs < hit.untilMs && nowMs >= hit.untilMs - REMEMBERED_MS) return hit.client;
+  const client = check();
+  if (known.size >= MAX_REMEMBERED) known.clear();
+  if (client === null) known.delete(shown);
+  else known.set(shown, { client, untilMs: nowMs + REMEMBERED_MS });
+  return client;
+}
+
 function tokenOf(authorization: string): ShownToken | null {
   const space = authorization.indexOf(" ");
   const scheme = authorization.slice(0, space).toLowerCase();
   const value = authorization.slice(space + 1).trim();
-  if (scheme === "bearer") return { token: value, user: "" };
+  if (scheme === "bearer") return bearer(value);
   if (scheme !== "basic") return null;
   const pair = Buffer.from(value, "base64").toString("latin1");
   const colon = pair.indexOf(":");
   return colon === -1 ? null : { user: pair.slice(0, colon), token: pair.slice(colon + 1) };
 }
 
-function carriedToken(claim: Claim): ShownToken | null {
-  if (claim.bodyToken?.startsWith(TOKEN_PREFIX)) return { token: claim.bodyToken, user: "" };
+function carriedToken(claim: Claim): string | null {
+  if (claim.bodyToken?.startsWith(TOKEN_PREFIX)) return claim.bodyToken;
   if (!claim.carriers) return null;
   for (const carried of findCarried(claim.fields, claim.query, claim.carriers)) {
-    if (carried.value.startsWith(TOKEN_PREFIX)) return { token: carried.value, user: "" };
+    if (carried.value.startsWith(TOKEN_PREFIX)) return carried.value;
   }
   return null;
 }

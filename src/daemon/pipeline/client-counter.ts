@@ -5,7 +5,6 @@ import type { ExchangeState } from "./exchange-state.ts";
 export class ClientCounter {
   readonly #max: number;
   readonly #counts = new Map<string, number>();
-  readonly #inside = new WeakSet<ExchangeState>();
 
   constructor(max: number) {
     this.#max = max;
@@ -21,11 +20,12 @@ export class ClientCounter {
       });
     }
     this.#counts.set(x.identity.client, count + 1);
-    this.#inside.add(x);
+    x.counted = true;
   }
 
   leave(x: ExchangeState): void {
-    if (!this.#inside.delete(x)) return;
+    if (!x.counted) return;
+    x.counted = false;
     const count = (this.#counts.get(x.identity.client) ?? 1) - 1;
     if (count === 0) this.#counts.delete(x.identity.client);
     else this.#counts.set(x.identity.client, count);

@@ -21,12 +21,14 @@ export class ExchangeState {
   readonly incoming: Incoming;
   /** Null until the target stage has accepted the request. */
   parsed: ParsedRequest | null = null;
-  readonly transfer: Transfer = { status: 0, bytesUp: 0, bytesDown: 0, headAt: null };
+  readonly transfer: Transfer = { status: 0, bytesUp: 0, bytesDown: 0, sent: false, headAt: null };
   identity: Identity = NOBODY;
   route: Route | null = null;
   choice: Choice | null = null;
   hold: LimiterHold | null = null;
   injection: Injection | null = null;
+  /** Among its client's exchanges in flight. */
+  counted = false;
   /** Milliseconds spent queueing for limits. */
   waitMs = 0;
   #dispatchedAt: number | null = null;
@@ -87,7 +89,7 @@ export class ExchangeState {
   /** Settles what the exchange holds. A request that never left sidekey does not count against a limit. */
   release(): void {
     this.injection?.release();
-    if (this.#dispatchedAt === null) this.hold?.refund();
+    if (!this.transfer.sent) this.hold?.refund();
     else this.hold?.release();
   }
 

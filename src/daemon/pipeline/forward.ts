@@ -32,6 +32,8 @@ export interface Transfer {
   status: number;
   bytesUp: number;
   bytesDown: number;
+  /** True once there was a connection to write the request to; a request that found none costs no limit. */
+  sent: boolean;
   /** `performance.now()` of the response head; null while none has come. */
   headAt: number | null;
 }
@@ -49,6 +51,11 @@ function bodiless(method: string, status: number): boolean {
   return method === "HEAD" || status === 204 || status === 304;
 }
 
+/** RFC 9110 section 8.6: a 204 has none; some providers send `Content-Length: 0`, which some clients refuse. */
+function withoutLength(fields: readonly string[]): string[] {
+  return fields.filter((_, i) => fields[i - (i % 2)]?.toLowerCase() !== "content-length");
+}
+
 class ForwardHandler implements Dispatcher.DispatchHandler {
   readonly #request: ForwardRequest;
   readonly #down: Downstream;
@@ -56,6 +63,7 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
   readonly #settle: (error: ProxyError | null, upgraded: Upgraded | null) => void;
   #informational = 0;
   #controller: Dispatcher.DispatchController | null = null;
+  #gone: ProxyError | null = null;
 
   constructor(
     request: ForwardRequest,
@@ -71,11 +79,15 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
+    // It had no connection yet when the client went.
+    if (this.#gone) controller.abort(this.#gone);
+    else this.#transfer.sent = true;
   }
 
   /** The client has gone: the upstream must not go on working for nobody. */
   clientGone(): void {
     const gone = new ProxyError("client_closed", "the client closed the connection");
+    this.#gone = gone;
     this.#settle(gone, null);
     this.#controller?.abort(gone);
   }
@@ -94,7 +106,7 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
     this.#transfer.headAt = performance.now();
     this.#transfer.status = status;
     const fields = responseFields(raw, this.#request.response, bodiless(this.#request.method, status));
-    this.#down.sendHead(status, reason ?? "", fields, true);
+    this.#down.sendHead(status, reason ?? "", status === 204 ? withoutLength(fields) : fields, true);
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -164,7 +176,8 @@ export function forward(
         body: request.body,
         headersTimeout: request.headersTimeoutMs,
         bodyTimeout: request.idleTimeoutMs,
-        reset: !request.keepAlive,
+        // Only ever said to close: `false` would also keep connections that the library closes for a reason (HEAD).
+        ...(request.keepAlive ? {} : { reset: true }),
         ...(request.upgrade === null ? {} : { upgrade: request.upgrade }),
       },
       handler,
@@ -194,6 +207,9 @@ function upstreamError(error: Error): ProxyError {
   }
   if (error instanceof undiciErrors.RequestAbortedError) {
     return new ProxyError("client_closed", "the request broke off", { cause: error });
+  }
+  if (error instanceof undiciErrors.SocketError && /^bad (?:response|upgrade)$/.test(error.message)) {
+    return new ProxyError("upstream_protocol", "the provider sent an answer that nobody asked for", { cause: error });
   }
   const code = (error as NodeJS.ErrnoException).code ?? "";
   if (code === "ECONNRESET" || code === "EPIPE" || error instanceof undiciErrors.SocketError) {

@@ -1,5 +1,6 @@
 import type { Route } from "../../policy/compile.ts";
 import type { InjectionPlan } from "../../providers/auth/plan.ts";
+import type { Credential } from "../../store/credentials.ts";
 import type { Choice } from "./choose.ts";
 import type { Fields } from "./exchange.ts";
 import type { CleanRequest } from "./headers.ts";
@@ -42,7 +43,7 @@ export function inject(
   deps: { readonly secrets: SecretPool; readonly splice: Splice },
 ): Injection {
   const opened = deps.secrets.acquire(choice.credential.id, choice.version, plan);
-  const hosts = new Set(choice.credential.hosts.map((host) => (host.includes(":") ? host : `${host}:443`)));
+  const hosts = boundHosts(choice.credential);
   const slots: Slot[] = [];
   const slotFor = (render: Parameters<OpenedSecrets["bytesFor"]>[0]): Slot => {
     const slot = deps.splice.open(opened.bytesFor(render), binding, hosts);
@@ -67,6 +68,18 @@ export function inject(
     spliced: () => slots.every((slot) => slot.used),
     release: () => released(slots, opened, body?.done),
   };
+}
+
+const hostSets = new WeakMap<Credential, ReadonlySet<string>>();
+
+/** The credential's hosts as `host:port`; a host without a port means 443. */
+function boundHosts(credential: Credential): ReadonlySet<string> {
+  let hosts = hostSets.get(credential);
+  if (!hosts) {
+    hosts = new Set(credential.hosts.map((host) => (host.includes(":") ? host : `${host}:443`)));
+    hostSets.set(credential, hosts);
+  }
+  return hosts;
 }
 
 function released(slots: readonly Slot[], opened: OpenedSecrets, bodyDone: (() => void) | undefined): void {

@@ -53,7 +53,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (options.draining()) throw draining();
       const policy = options.policy();
       x.parsed = incoming.parse(policy);
-      const body = await keyedBody(policy, x, x.parsed);
+      const body = takesBodyKey(policy, x, x.parsed) ? await keyedBody(x, x.parsed) : null;
       const route = admit(policy, x, x.parsed, body, options);
       inFlight.enter(x);
       x.choice = options.chooser.choose(route, x.identity, authorityOf(x.parsed), x.atMs);
@@ -202,10 +202,15 @@ function authorityOf({ target }: ParsedRequest): string {
   return authorityKey(target.host, target.port);
 }
 
-/** The body, when this provider takes its key (and so the client may show its token) inside a JSON body. */
-async function keyedBody(policy: PolicySnapshot, x: ExchangeState, parsed: ParsedRequest): Promise<Buffer | null> {
+/** Whether this provider takes its key (and so the client may show its token) inside a JSON body. */
+function takesBodyKey(policy: PolicySnapshot, x: ExchangeState, parsed: ParsedRequest): boolean {
+  if (parsed.body === null) return false;
   const candidate = policy.byAuthority.get(authorityOf(parsed))?.[0];
-  if (!candidate || parsed.body === null || !routePlan(candidate, x, parsed.target)?.body) return null;
+  return candidate !== undefined && routePlan(candidate, x, parsed.target)?.body != null;
+}
+
+async function keyedBody(x: ExchangeState, parsed: ParsedRequest): Promise<Buffer | null> {
+  if (parsed.body === null) return null;
   if (parsed.expectContinue) x.incoming.downstream.sendContinue();
   return bufferBody(parsed.body, parsed.bodyLength);
 }

@@ -6,6 +6,9 @@ import type { ExchangeState } from "./exchange-state.ts";
 import type { Upgraded } from "./forward.ts";
 import { responseFields } from "./headers.ts";
 
+/** Two pipelines over the same two sockets listen more often than Node expects of anything that is no leak. */
+const MAX_LISTENERS = 30;
+
 /**
  * Joins the two sockets of an accepted WebSocket. The upstream must have proved that it understood the
  * handshake (RFC 6455 section 4.1), or the client would get a raw connection with the key already spent on it.
@@ -22,6 +25,7 @@ export async function relayWebSocket(upgraded: Upgraded, key: string, x: Exchang
   if (x.incoming.upgradeHead?.length) socket.write(x.incoming.upgradeHead);
   countBytes(socket, client, x);
   closeWhenIdle(socket, client, idleMs);
+  for (const end of [client, socket]) end.setMaxListeners(MAX_LISTENERS);
   // Either side's end or error ends both; which one it was does not change the outcome.
   await Promise.allSettled([pipeline(client, socket), pipeline(socket, client)]);
 }

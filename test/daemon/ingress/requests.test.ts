@@ -80,14 +80,14 @@ test("Expect reaches the pipeline instead of being answered by Node", async (t) 
   assert.equal(await refusal(t, `${start}Expect: 200-maybe\r\n\r\n`), "expectation_failed null");
 });
 
-test("what Node's parser lets through is refused here: duplicate Host, HTTP/0.9 spelling, too many fields", async (t) => {
+test("what Node's parser lets through is refused here: two Hosts, none, `*`, one field too many", async (t) => {
   assert.equal(
     await refusal(t, `GET http://api.p.test/ HTTP/1.1\r\n${HOST}${HOST}\r\n`),
     "bad_request duplicate_field",
   );
   assert.equal(await refusal(t, "GET http://api.p.test/ HTTP/1.1\r\n\r\n"), "bad_request host");
   assert.equal(await refusal(t, `OPTIONS * HTTP/1.1\r\n${HOST}\r\n`), "bad_request target");
-  const many = "X: y\r\n".repeat(300);
+  const many = "X: y\r\n".repeat(100);
   assert.equal(await refusal(t, `GET http://api.p.test/ HTTP/1.1\r\n${HOST}${many}\r\n`), "headers_too_large null");
 });
 

@@ -46,8 +46,10 @@ export interface RunningIngress {
   readonly policy: PolicySnapshot;
   /** Reasons of connections that ended before there was a request. */
   readonly refusals: string[];
+  /** Every connection made with `connect`. */
+  readonly clients: RawConnection[];
   /** A CONNECT that has been answered, ready for TLS. */
-  connect(t: TestContext, target?: string): Promise<RawConnection>;
+  connect(t: TestContext, target?: string, fields?: string): Promise<RawConnection>;
 }
 
 /** The proxy port with `handle` in the pipeline's place. The default answers 200 with the reading of the request. */
@@ -61,6 +63,7 @@ export async function startIngress(
   const cache = createLeafCache(intermediate, HOSTS, { now: Date.now });
   const seen: Incoming[] = [];
   const refusals: string[] = [];
+  const clients: RawConnection[] = [];
   const ingress = createIngress({
     pipeline: async (incoming) => {
       seen.push(incoming);
@@ -90,9 +93,11 @@ export async function startIngress(
     seen,
     policy: POLICY,
     refusals,
-    connect: async (context, target = "api.p.test:443") => {
+    clients,
+    connect: async (context, target = "api.p.test:443", fields = "") => {
       const connection = await connectRaw(context, { port });
-      await connection.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\n`);
+      clients.push(connection);
+      await connection.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n${fields}\r\n`);
       await connection.read((received) => received.includes("\r\n\r\n"));
       connection.discard();
       return connection;

@@ -42,8 +42,8 @@ function connect(url: string, host: string | null = null): string {
   return reading(() => connectAuthority(readHead("CONNECT", url, host === null ? "1.0" : "1.1", fields)));
 }
 
-function inner(url: string, host: string, authority = { host: "api.p.test", port: 443 }): string {
-  return reading(() => interceptedTarget(readHead("GET", url, "1.1", ["Host", host]), authority));
+function inner(url: string, host: string, authority = { host: "api.p.test", port: 443 }, plain = false): string {
+  return reading(() => interceptedTarget(readHead("GET", url, "1.1", ["Host", host]), authority, plain));
 }
 
 function origin(url: string, host = "127.0.0.1:8787", ...fields: string[]): string {
@@ -146,9 +146,20 @@ test("G1 right-origin: inside a CONNECT every Host must be the CONNECT's authori
   }
   const head = readHead("GET", "/", "1.0", []);
   assert.equal(
-    reading(() => interceptedTarget(head, odd)),
+    reading(() => interceptedTarget(head, odd, false)),
     "bad_request host",
   );
+});
+
+test("inside a tunnel to port 80 Host may say 80 or nothing; it is the same host on 443", () => {
+  const authority = { host: "api.p.test", port: 443 };
+  for (const host of ["api.p.test", "api.p.test:80", "API.p.test.:80", "api.p.test:443"]) {
+    assert.equal(inner("/x", host, authority, true), "api.p.test:443 /x", host);
+  }
+  for (const host of ["data.p.test", "api.p.test:8443", "evil.test:80"]) {
+    assert.equal(inner("/x", host, authority, true), "authority_mismatch null", host);
+  }
+  assert.equal(inner("/x", "api.p.test:80", authority, false), "authority_mismatch null");
 });
 
 test("origin-form: the first segment names a route or a provider, and the rest goes on byte-exact", () => {

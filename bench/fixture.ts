@@ -1,0 +1,29 @@
+/** The one provider and policy that the benchmarks use: a key in a header, a limit that never denies. */
+
+export const HOST = "localhost";
+
+export const PROVIDER = `id: bench
+name: Bench upstream
+category: market-data
+docs: https://example.com/docs
+sources: ["made for the benchmark (R)"]
+environments:
+  live: { hosts: [${HOST}] }
+fields:
+  api_key: { label: API key, secret: true }
+auth:
+  - scheme: header
+    headers: { authorization: "Bearer {api_key}" }
+carriers: { headers: [authorization, x-api-key] }
+`;
+
+export const POLICY = `version: 1
+unmatched: deny
+clients: { app: { token: true } }
+routes:
+  bench:
+    provider: bench
+    credentials: [bench-main]
+    clients: [app]
+    limits: [ { name: rpm, per: [credential], requests: 100000/s } ]
+`;

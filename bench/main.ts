@@ -1,0 +1,134 @@
+import { ready } from "../src/store/crypto.ts";
+import { decideCost } from "./decide.ts";
+import { pipelineCost } from "./pipeline.ts";
+import { measure, memory, type Row, select } from "./suites.ts";
+import { type Bench, startBench, type Target } from "./targets.ts";
+
+/**
+ * `npm run bench [-- throughput latency large sse memory decide pipeline]`. Everything is compared side by side in one run, and
+ * only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
+ */
+
+const SUITES = ["throughput", "latency", "large", "sse", "memory", "decide", "pipeline"] as const;
+type Suite = (typeof SUITES)[number];
+
+const args = process.argv.slice(2);
+const quick = args.includes("--quick");
+const wanted = SUITES.filter((suite) => args.includes(suite));
+const suites: readonly Suite[] = wanted.length > 0 ? wanted : SUITES;
+const seconds = quick ? 2 : 6;
+const rounds = quick ? 2 : 5;
+
+const print = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+await ready();
+if (suites.includes("decide")) runDecide();
+if (suites.includes("pipeline")) {
+  print("\nSidekey's own stages, head parsed to outcome recorded: microseconds per exchange");
+  print(`  ${(await pipelineCost(quick ? 20_000 : 100_000)).toFixed(1)} us`);
+}
+if (suites.some((suite) => suite !== "decide" && suite !== "pipeline")) {
+  const bench = await startBench();
+  try {
+    if (bench.skipped.length > 0) print(`not installed, not compared: ${bench.skipped.join(", ")}`);
+    if (suites.includes("throughput")) await runThroughput(bench);
+    if (suites.includes("latency")) await runLatency(bench);
+    if (suites.includes("large")) await runLarge(bench);
+    if (suites.includes("sse")) await runSse(bench);
+    if (suites.includes("memory")) await runMemory(bench);
+  } finally {
+    await bench.stop();
+  }
+}
+
+function runDecide(): void {
+  print("\ndecide(): nanoseconds per decision");
+  for (const routes of [10, 100, 1000, 5000])
+    print(`  ${String(routes).padStart(5)} routes  ${decideCost(routes, 300_000).toFixed(0)} ns`);
+}
+
+async function runThroughput(bench: Bench): Promise<void> {
+  print("\nThroughput: 1 KB answers over TLS, 32 connections, closed loop, proxy on one core");
+  const rows = await measure(bench.targets, { path: "/1k", connections: 32, seconds, rate: null, sse: false, rounds });
+  table(rows, ["req/s", "cpu us/req", "p50 ms", "p99 ms"], (row) => [
+    row.perSecond.toFixed(0),
+    row.cpuUs.toFixed(0),
+    row.p50.toFixed(2),
+    row.p99.toFixed(2),
+  ]);
+  ratio(rows, "absolute", "node-passthrough", "absolute", (row) => row.perSecond, ">= 0.80");
+  ratio(rows, "connect", "node-passthrough", "connect", (row) => row.perSecond, ">= 0.80");
+  ratio(rows, "base-url", "node-passthrough", "absolute", (row) => row.perSecond, "");
+  ratio(rows, "connect", "squid ssl-bump", "connect", (row) => row.perSecond, ">= 1.2");
+  ratio(rows, "connect", "mitmproxy", "connect", (row) => row.perSecond, "");
+}
+
+async function runLatency(bench: Bench): Promise<void> {
+  print("\nAdded latency: open loop at 1000 requests/s, 1 KB answers");
+  const targets = select(bench, ({ name }) => ["direct", "sidekey", "node-passthrough"].includes(name));
+  const rows = await measure(targets, { path: "/1k", connections: 64, seconds, rate: 1000, sse: false, rounds });
+  const direct = rows.find((row) => row.target.name === "direct");
+  table(rows, ["p50 ms", "p99 ms", "added p50", "added p99"], (row) => [
+    row.p50.toFixed(3),
+    row.p99.toFixed(3),
+    (row.p50 - (direct?.p50 ?? 0)).toFixed(3),
+    (row.p99 - (direct?.p99 ?? 0)).toFixed(3),
+  ]);
+}
+
+async function runLarge(bench: Bench): Promise<void> {
+  print("\nLarge answers: 10 MB, 4 connections");
+  const targets = select(bench, ({ name }) => ["direct", "sidekey", "node-passthrough"].includes(name));
+  const rows = await measure(targets, { path: "/10m", connections: 4, seconds, rate: null, sse: false, rounds });
+  table(rows, ["MB/s"], (row) => [row.megabytesPerSecond.toFixed(0)]);
+  for (const form of ["absolute", "connect"]) {
+    ratio(rows, form, "node-passthrough", form, (row) => row.megabytesPerSecond, ">= 0.70");
+  }
+}
+
+async function runSse(bench: Bench): Promise<void> {
+  print("\nServer-sent events: first event at the client after the upstream sent it, 8 streams");
+  const targets = select(bench, ({ name }) => ["direct", "sidekey", "node-passthrough"].includes(name));
+  const rows = await measure(targets, { path: "/sse", connections: 8, seconds, rate: null, sse: true, rounds });
+  table(rows, ["p50 ms", "p99 ms"], (row) => [row.p50.toFixed(3), row.p99.toFixed(3)]);
+}
+
+async function runMemory(bench: Bench): Promise<void> {
+  const total = quick ? 100_000 : 1_000_000;
+  print(`\nResident memory of sidekey over ${total} requests`);
+  const [target] = select(bench, ({ name, form }) => name === "sidekey" && form === "absolute");
+  if (!target) return;
+  for (const point of await memory(target, total, 10)) {
+    print(`  ${String(point.requests).padStart(8)} requests  ${point.megabytes.toFixed(0)} MB`);
+  }
+}
+
+function label(target: Target): string {
+  return `${target.name}, ${target.form}`;
+}
+
+function table(rows: readonly Row[], columns: readonly string[], cells: (row: Row) => readonly string[]): void {
+  const width = Math.max(...rows.map((row) => label(row.target).length));
+  print(`  ${"".padEnd(width)}  ${columns.map((column) => column.padStart(11)).join("")}${"   errors"}`);
+  for (const row of rows) {
+    const shown = cells(row).map((cell) => cell.padStart(11));
+    print(`  ${label(row.target).padEnd(width)}  ${shown.join("")}${String(row.errors).padStart(9)}`);
+  }
+}
+
+function ratio(
+  rows: readonly Row[],
+  form: string,
+  rival: string,
+  rivalForm: string,
+  value: (row: Row) => number,
+  goal: string,
+): void {
+  const ours = rows.find(({ target }) => target.name === "sidekey" && target.form === form);
+  const theirs = rows.find(({ target }) => target.name === rival && target.form === rivalForm);
+  if (!ours || !theirs || value(theirs) === 0) return;
+  const share = (value(ours) / value(theirs)).toFixed(2);
+  print(`  sidekey ${form} : ${rival} ${rivalForm} = ${share}${goal === "" ? "" : `   (goal ${goal})`}`);
+}

@@ -1,0 +1,38 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+import { echo } from "../support/ai-answers.ts";
+import { sha256 } from "../support/answer-parts.ts";
+import { startClientScene } from "../support/client-scene.ts";
+import { runForJson } from "../support/run-client.ts";
+
+const EXPECTED = {
+  models: ["gpt-test"],
+  chat: echo("grüße"),
+  streamedChat: echo("grüße"),
+  helperStream: [echo("grüße"), "12"],
+  response: echo("grüße"),
+  streamedResponse: echo("grüße"),
+  failures: [
+    ["AuthenticationError", 401, "invalid_api_key", "401 OpenAI says 401", "req_1"],
+    ["RateLimitError", 429, "rate_limit_exceeded", "429 OpenAI says 429", "req_1"],
+    ["InternalServerError", 500, null, "500 OpenAI says 500", "req_1"],
+  ],
+  file: `file-${sha256("text\r\n".repeat(20_000))}`,
+};
+const REQUESTS = 10;
+
+const command = { program: process.execPath, args: [join(import.meta.dirname, "openai-service.ts")] };
+
+test("the OpenAI SDK works with a base URL and the token as its key, from the environment alone", async (t) => {
+  const scene = await startClientScene(t);
+  assert.deepEqual(await runForJson(t, { ...command, env: scene.byBaseUrl() }), EXPECTED);
+  scene.arrived(REQUESTS);
+});
+
+test("the OpenAI SDK works through the proxy of its environment, whatever key it was given", async (t) => {
+  const scene = await startClientScene(t);
+  const env = scene.throughProxy({ OPENAI_API_KEY: "sk-placeholder" });
+  assert.deepEqual(await runForJson(t, { ...command, env }), EXPECTED);
+  scene.arrived(REQUESTS);
+});
