@@ -1,7 +1,7 @@
 import { readFileSync, statfsSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import type { ListenAddress } from "../daemon/config.ts";
+import { dangerousEnvironment, type ListenAddress } from "../daemon/config.ts";
 import { summarizeCertificate } from "../daemon/ingress/certificates.ts";
 import { trustFiles } from "../daemon/ingress/trust-bundle.ts";
 import type { Vault } from "../store/vault.ts";
@@ -69,27 +69,14 @@ function checkNode(version: string): Result {
   return enough ? ok(version) : fail(`${version} is too old; install ${OLDEST_NODE.join(".")} or newer`);
 }
 
-/** Variables that make Node or the loader show, or hand over, what passes through this process. */
-const DANGEROUS: readonly { readonly name: string; readonly bad: (value: string) => boolean; readonly why: string }[] =
-  [
-    { name: "NODE_TLS_REJECT_UNAUTHORIZED", bad: (value) => value === "0", why: "switches off TLS verification" },
-    { name: "SSLKEYLOGFILE", bad: () => true, why: "writes TLS session keys to a file" },
-    { name: "NODE_DEBUG", bad: (value) => /http|tls|net|undici/i.test(value), why: "prints request heads" },
-    {
-      name: "NODE_OPTIONS",
-      bad: (value) => /--(inspect|require|import|loader|tls-keylog)/.test(value),
-      why: "loads code into, or opens, this process",
-    },
-    { name: "LD_PRELOAD", bad: () => true, why: "loads code into this process" },
-  ];
-
 function checkEnvironment(environment: Cli["environment"]): readonly Result[] {
-  const bad = DANGEROUS.filter(({ name, bad }) => {
-    const value = environment[name];
-    return value !== undefined && value !== "" && bad(value);
-  });
-  if (bad.length === 0) return [ok("no dangerous variable is set")];
-  return bad.map(({ name, why }) => fail(`${name} ${why}; unset it`));
+  const problems = dangerousEnvironment(environment, process.execArgv);
+  const preload = environment.LD_PRELOAD ? [fail("LD_PRELOAD loads code into this process; unset it")] : [];
+  const found = [
+    ...problems.map(({ severity, message }) => (severity === "warn" ? warn(message) : fail(message))),
+    ...preload,
+  ];
+  return found.length === 0 ? [ok("no dangerous variable is set")] : found;
 }
 
 function checkClock(now: number): Result {

@@ -1,7 +1,7 @@
-import type { Config } from "../daemon/config.ts";
+import { type Config, dangerousEnvironment } from "../daemon/config.ts";
 import type { Unlocker } from "../store/wrappers.ts";
 import type { Cli } from "./cli.ts";
-import { EXIT, type ExitCode } from "./failure.ts";
+import { CliError, EXIT, type ExitCode } from "./failure.ts";
 
 /**
  * Starts the daemon and stays until it ends. The first Ctrl-C (or SIGTERM) drains, the second stops
@@ -14,6 +14,7 @@ export async function runInForeground(
   start: { readonly config: Config; readonly unlockers: readonly Unlocker[] },
   onReady: (proxy: string, metrics: string | null) => void,
 ): Promise<ExitCode> {
+  refuseDangerousEnvironment(cli);
   // Only here: the other commands should not pay for loading the daemon.
   const { startDaemon } = await import("../daemon/daemon.ts");
   const daemon = await startDaemon({
@@ -36,6 +37,13 @@ export async function runInForeground(
   };
   process.on("SIGINT", onSignal);
   process.on("SIGTERM", onSignal);
+  const onReload = (): void => {
+    daemon.reload().then(
+      ({ ok, problems }) => cli.terminal.note(ok ? "policy reloaded" : problems.join("\n")),
+      () => cli.terminal.warn("the policy could not be reloaded"),
+    );
+  };
+  process.on("SIGHUP", onReload);
   try {
     onReady(daemon.listening.proxy, daemon.listening.metrics);
     await daemon.closed;
@@ -43,5 +51,14 @@ export async function runInForeground(
   } finally {
     process.off("SIGINT", onSignal);
     process.off("SIGTERM", onSignal);
+    process.off("SIGHUP", onReload);
   }
+}
+
+/** A debugger, TLS keys on disk or unverified TLS would undo what sidekey promises, so it does not start (threats F1). */
+function refuseDangerousEnvironment(cli: Cli): void {
+  const problems = dangerousEnvironment(cli.environment, process.execArgv);
+  for (const { severity, message } of problems) if (severity === "warn") cli.terminal.warn(message);
+  const refused = problems.filter(({ severity }) => severity === "refuse");
+  if (refused.length > 0) throw new CliError(refused.map(({ message }) => message).join("\n"));
 }

@@ -47,7 +47,7 @@ const schema = z.strictObject({
     .strictObject({
       proxy: address.prefault("127.0.0.1:8787"),
       proxySocket: path.nullable().default(null),
-      admin: address.nullable().prefault("127.0.0.1:8788"),
+      admin: address.nullable().default(null),
       metrics: address.nullable().prefault("127.0.0.1:9477"),
     })
     .prefault({}),

@@ -183,7 +183,7 @@ function build(file: ConfigFile, place: Place): Config {
     demo: file.demo,
     limits: file.limits,
     drainMs: file.drain,
-    warnings: exposedListeners(file, place),
+    warnings: [...exposedListeners(file, place), ...unusedListeners(file, place)],
   };
   checkListeners(config, refuse);
   if (problems.length > 0) throw new ConfigError(CONFIG_FILE, problems);
@@ -270,6 +270,16 @@ const EXPOSED: Readonly<Record<(typeof LISTENERS)[number], string>> = {
   admin: "other machines can reach the admin port; use 127.0.0.1 and an SSH tunnel, or TLS in front of it",
   metrics: "other machines can read the metrics; they name routes, clients and credentials",
 };
+
+/** Keys of the design whose part is not built yet: silence would look as if something listened there. */
+function unusedListeners({ listen }: ConfigFile, place: Place): string[] {
+  return (["admin", "proxySocket"] as const).flatMap((name) => {
+    if (listen[name] === null) return [];
+    const at = place.lineOf(["listen", name]);
+    const message = "is not available in this version, nothing listens there; remove it";
+    return [formatProblem(CONFIG_FILE, { ...at, path: `listen.${name}`, message })];
+  });
+}
 
 function exposedListeners(file: ConfigFile, place: Place): string[] {
   return LISTENERS.flatMap((name) => {

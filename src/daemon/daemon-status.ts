@@ -66,6 +66,7 @@ export function observeDaemon(sources: { metrics: Metrics; vault: Vault; usage: 
     vaultSealed: () => vault.sealed,
     usageQueued: () => usage.queued(),
     usageDropped: () => usage.dropped(),
+    auditEntries: () => vault.listAudit({ limit: 1 }).at(-1)?.seq ?? 0,
     credentials: () => view.list().map(({ name, state, expiresAt }) => ({ name, state, expiresAt })),
   });
 }

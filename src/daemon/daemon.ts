@@ -46,6 +46,8 @@ export interface Daemon {
   readonly warnings: readonly string[];
   /** Drains: in-flight exchanges finish within `config.drainMs`, new ones get 503; then flushes and closes. */
   stop(): Promise<void>;
+  /** Reads policy, catalog and vault again, as a file change would. */
+  reload(): Promise<{ readonly ok: boolean; readonly problems: readonly string[] }>;
   /** Ends every connection at once; `stop` then only has to flush. */
   kill(): void;
   readonly closed: Promise<void>;
@@ -53,6 +55,8 @@ export interface Daemon {
 
 const SOCKETS_PER_POOL = 64;
 const DRAIN_STEP_MS = 20;
+/** How often it is looked whether the intermediate certificate is due. */
+const CERTIFICATE_CHECK_MS = 3_600_000;
 
 /**
  * Builds and starts everything.
@@ -162,6 +166,8 @@ async function buildPolicy({ config }: DaemonOptions, base: Base, parts: Parts):
   base.onVaultChange = () => void source.reload("vault");
   observeLimits(base, source);
   await leafs.follow(source.current().interceptHosts);
+  const renewal = setInterval(() => void leafs.follow(source.current().interceptHosts), CERTIFICATE_CHECK_MS).unref();
+  parts.keep({ close: () => clearInterval(renewal) });
   return { source, leafs };
 }
 
@@ -228,7 +234,7 @@ function recorder(base: Base, control: Control): PipelineOptions["record"] {
     base.state.inFlight--;
     recordOutcome(outcome, base);
     control.publish(outcome);
-    if (outcome.outcome === "internal") logInternal(failure?.cause);
+    if (outcome.outcome === "internal" || outcome.reason === "credential_not_opened") logInternal(failure?.cause);
   };
 }
 
@@ -282,7 +288,7 @@ function closing(server: Server): { close(): void } {
 
 function running(
   { config }: DaemonOptions,
-  { state, log }: Base,
+  { state, log, view }: Base,
   { source }: PolicyParts,
   { ingress }: Traffic,
   parts: Parts,
@@ -314,6 +320,10 @@ function running(
     stop: () => {
       stopped ??= stop();
       return stopped;
+    },
+    reload: () => {
+      view.refresh();
+      return source.reload("signal");
     },
     kill: () => ingress.destroy(),
     closed: closed.promise,

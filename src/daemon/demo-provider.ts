@@ -1,5 +1,5 @@
-import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
-import { createServer as createTlsServer } from "node:tls";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer } from "node:https";
 import { sha256 } from "../store/crypto.ts";
 import { createLoopbackIdentity } from "./loopback-identity.ts";
 import type { HostOverride } from "./pipeline/dial.ts";
@@ -20,10 +20,7 @@ export interface Demo {
  */
 export async function startDemo(nowMs: number): Promise<Demo> {
   const identity = await createLoopbackIdentity(DEMO_HOST, nowMs);
-  const http = createServer(answer);
-  const server = createTlsServer({ key: identity.keyPem, cert: identity.chainPem, minVersion: "TLSv1.2" }, (socket) =>
-    http.emit("connection", socket),
-  );
+  const server = createServer({ key: identity.keyPem, cert: identity.chainPem, minVersion: "TLSv1.2" }, answer);
   server.on("tlsClientError", () => {});
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
@@ -37,8 +34,8 @@ export async function startDemo(nowMs: number): Promise<Demo> {
       { address: "127.0.0.1", port: typeof address === "object" && address ? address.port : 0, ca: identity.caPem },
     ],
     close: () => {
-      http.closeAllConnections();
       server.close();
+      server.closeAllConnections();
     },
   };
 }

@@ -27,19 +27,21 @@ interface Loaded {
 }
 
 /**
- * @param onChange called after a change of the vault has been taken over
+ * @param onChange called after credentials or clients have come or gone
  * @param onFailure called when the vault cannot be read; what was known stays in use
  */
 export function watchVault(vault: Vault, onChange: () => void, onFailure: (error: unknown) => void): VaultView {
-  let loaded = load(vault);
+  // Read first: a change between the two is loaded twice rather than never.
   let seen = vault.dataVersion();
+  let loaded = load(vault);
   const refresh = (): void => {
     try {
       const version = vault.dataVersion();
       if (version === seen) return;
+      const before = signature(loaded);
       loaded = load(vault);
       seen = version;
-      onChange();
+      if (signature(loaded) !== before) onChange();
     } catch (error) {
       onFailure(error);
     }
@@ -59,6 +61,11 @@ export function watchVault(vault: Vault, onChange: () => void, onFailure: (error
     refresh,
     close: () => clearInterval(timer),
   };
+}
+
+/** What the policy depends on; an audit entry alone is not a change to it. */
+function signature({ known }: Loaded): string {
+  return JSON.stringify([[...known.credentials], [...known.clients]]);
 }
 
 function load(vault: Vault): Loaded {

@@ -114,6 +114,17 @@ async function ownAuthorization(t: TestContext, scene: ClientScene): Promise<voi
     assert.deepEqual([bearer.status, basic.status], [200, 200]);
     scene.arrived(2);
   });
+  await t.test("a client that shows its token only when asked for it gets through", async () => {
+    for (const how of [
+      [`http://${HOSTS.fmp}${QUOTE}`],
+      ["--http1.1", `https://${HOSTS.fmp}${QUOTE}`],
+      ["--http2", `https://${HOSTS.fmp}${QUOTE}`],
+    ]) {
+      const got = await curl(t, scene, ["--proxy-anyauth", "--output", "/dev/null", ...how]);
+      assert.equal(got.status, 200, how.join(" "));
+    }
+    scene.arrived(3);
+  });
   await t.test("parallel transfers share a connection to sidekey", async () => {
     const urls = ["AAPL", "MSFT", "NVDA", "TSLA"].map((symbol) => `https://${HOSTS.fmp}/stable/quote?symbol=${symbol}`);
     const run = await runClient(t, {

@@ -37,7 +37,7 @@ test("without a file the defaults hold, all of them on loopback", (t) => {
   assert.deepEqual(config.listen, {
     proxy: { host: "127.0.0.1", port: 8787 },
     proxySocket: null,
-    admin: { host: "127.0.0.1", port: 8788 },
+    admin: null,
     metrics: { host: "127.0.0.1", port: 9477 },
   });
   assert.deepEqual(config.unlock, [{ file: join(root, "data", "root.key") }]);

@@ -84,6 +84,16 @@ test("every sidekey command that the pages show exists, with its options", () =>
   assert.deepEqual(wrong, []);
 });
 
+test("a test that a page names exists, and so does its quoted title", () => {
+  const wrong = PAGES.flatMap((page) =>
+    [...readPage(page).matchAll(/`(test\/[\w./-]+\.ts)`(?:,? "([^"]+)")?/g)].flatMap(([, path = "", title]) => {
+      if (!existsSync(join(ROOT, path))) return [`${page}: ${path} does not exist`];
+      return title === undefined || readPage(path).includes(title) ? [] : [`${page}: ${path} has no test "${title}"`];
+    }),
+  );
+  assert.deepEqual(wrong, []);
+});
+
 test("the README starts with two commands that need nothing else", () => {
   assert.deepEqual(
     shellLines("README.md")

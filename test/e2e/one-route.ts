@@ -1,8 +1,10 @@
+import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
 import { get } from "node:http";
 import { join } from "node:path";
 import { json } from "node:stream/consumers";
 import type { TestContext } from "node:test";
+import { queryUsage } from "../../src/store/usage-query.ts";
 import { type RunningSidekey, type SidekeyOptions, startSidekey } from "../support/running-sidekey.ts";
 import type { FormTarget } from "./form-client.ts";
 
@@ -41,4 +43,13 @@ export function daemonCounts(sidekey: RunningSidekey): Promise<Record<string, nu
       json(response).then((status) => resolve((status as { counts: Record<string, number> }).counts), reject);
     }).once("error", reject);
   });
+}
+
+/** Stops the daemon, and checks that its log and its usage rows tell of exactly `count` exchanges (guarantee G12). */
+export async function recordsAgree(sidekey: RunningSidekey, count: number): Promise<void> {
+  await sidekey.requestsLogged(count);
+  await sidekey.daemon.stop();
+  const rows = queryUsage(join(sidekey.dataDir, "usage.db"), { by: "hour", sinceMs: 0 });
+  const recorded = rows.reduce((sum, row) => sum + row.requests, 0);
+  assert.deepEqual([sidekey.requests().length, recorded], [count, count], sidekey.log());
 }

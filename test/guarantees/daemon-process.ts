@@ -17,7 +17,9 @@ if (plan.leak !== null) {
   SecretPool.prototype.acquire = function leaking(id, version, injection) {
     const opened = acquire.call(this, id, version, injection);
     for (const { render } of [...injection.headers, ...injection.query]) {
-      opened.bytesFor(render).use((bytes) => kept.push(plan.leak === "string" ? bytes.toString("latin1") : Buffer.from(bytes)));
+      opened
+        .bytesFor(render)
+        .use((bytes) => kept.push(plan.leak === "string" ? bytes.toString("latin1") : Buffer.from(bytes)));
     }
     return opened;
   };

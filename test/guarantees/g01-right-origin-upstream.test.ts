@@ -10,7 +10,12 @@ const request = { host: hostOf("header"), route: "header" };
 test("G1 right-origin: a redirect, a Refresh and a Link to another host are passed on and never followed", async (t) => {
   for (const status of [301, 302, 303, 307, 308, 200]) {
     const away = `https://${UNLISTED}/take`;
-    const headers = { location: away, refresh: `0; url=${away}`, link: `<${away}>; rel=preload`, "alt-svc": `h3="${UNLISTED}:443"` };
+    const headers = {
+      location: away,
+      refresh: `0; url=${away}`,
+      link: `<${away}>; rel=preload`,
+      "alt-svc": `h3="${UNLISTED}:443"`,
+    };
     const scene = await startScene(t, {
       kinds: ["header", "query"],
       strangers: [UNLISTED],
@@ -71,7 +76,8 @@ test("G1 right-origin: two clients of one route never share a connection to the 
   const clients = ["app", "other"];
   const scene = await startScene(t, { clients });
   for (let i = 0; i < 4; i++) {
-    for (const client of clients) await sendForm(t, "absolute", scene.sidekey, { ...request, client, path: `/${client}` });
+    for (const client of clients)
+      await sendForm(t, "absolute", scene.sidekey, { ...request, client, path: `/${client}` });
   }
   const byConnection = new Map<number, Set<string>>();
   for (const { connection, target } of upstreamOf(scene, "header").requests) {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { connectRaw, type RawConnection, wholeResponse } from "../support/raw-client.ts";
-import { openH2, proxyAuthorization, replyOf, streamH2, tunnelTo } from "./request-form.ts";
+import { openH2, proxyAuthorization, replyOf, sendInTunnel, streamH2, tunnelTo } from "./request-form.ts";
 import { hostOf, keysSeen, type Scene, startScene, upstreamOf } from "./scene.ts";
 
 const LISTED = hostOf("header");
@@ -32,13 +32,8 @@ async function request3(
   names: { connect: string; sni: string; host: string },
 ): Promise<number> {
   try {
-    const outer = await connectTo(t, scene, `${names.connect}:443`);
-    const ca = scene.sidekey.caPem + scene.authority.caPem;
-    const inner = await outer.startTls({ ca, servername: names.sni, alpn: ["http/1.1"] });
-    await inner.write(get(names.host));
-    const reply = replyOf(await inner.read(wholeResponse, 2_000));
-    inner.close();
-    return reply.status;
+    const ask = { host: names.connect, route: "header", servername: names.sni };
+    return (await sendInTunnel(t, scene.sidekey, ask, get(names.host))).status;
   } catch {
     return 0;
   }

@@ -41,7 +41,9 @@ async function startWorld(t: TestContext, leak: SeparateOptions["leak"] = null):
   const daemon = await startSeparateDaemon(t, {
     policy: policyFor({ kinds: KINDS }),
     providers: Object.fromEntries(KINDS.map((kind) => [kind, providerFile(kind)])),
-    credentials: Object.fromEntries(KINDS.map((kind) => [`${kind}-main`, credentialFor(kind, keys.get(kind)?.text ?? "")])),
+    credentials: Object.fromEntries(
+      KINDS.map((kind) => [`${kind}-main`, credentialFor(kind, keys.get(kind)?.text ?? "")]),
+    ),
     hosts: KINDS.map((kind) => [hostOf(kind), { port: upstream.port, caPem: authority.caPem }]),
     clients: ["app"],
     secretsIdleMs: IDLE_MS,

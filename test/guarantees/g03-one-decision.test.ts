@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { pause } from "../support/running-sidekey.ts";
-import { type Form, FORMS, type FormRequest, sendForm, tunnelTo } from "./request-form.ts";
+import { FORMS, type Form, type FormRequest, sendForm, tunnelTo } from "./request-form.ts";
 import { hostOf, type Scene, type SceneOptions, startScene, upstreamOf } from "./scene.ts";
 
 const request = { host: hostOf("header"), route: "header" };
@@ -31,7 +31,10 @@ const DENIALS: readonly Denial[] = [
 ];
 
 /** A daemon whose every DNS question is counted, and whose providers can only be found by asking. */
-async function countingScene(t: Parameters<typeof startScene>[0], options: SceneOptions): Promise<Scene & { asked: string[] }> {
+async function countingScene(
+  t: Parameters<typeof startScene>[0],
+  options: SceneOptions,
+): Promise<Scene & { asked: string[] }> {
   const asked: string[] = [];
   const scene = await startScene(t, {
     ...options,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ReceivedRequest } from "../support/stand-in.ts";
-import { type Form, FORMS, sendForm } from "./request-form.ts";
+import { FORMS, type Form, sendForm } from "./request-form.ts";
 import { hostOf, type Kind, keyOf, type Scene, startScene, upstreamOf } from "./scene.ts";
 
 const OWN = "client-own-key-0123456789";
@@ -45,14 +45,16 @@ function keysReceived(kind: Kind, request: ReceivedRequest): string[] {
   }
 }
 
-const FORBIDDEN = /^(proxy-.*|te|trailer|keep-alive|upgrade|expect|via|forwarded|x-forwarded-.*|x-real-ip|sidekey-.*)$/i;
+const FORBIDDEN =
+  /^(proxy-.*|te|trailer|keep-alive|upgrade|expect|via|forwarded|x-forwarded-.*|x-real-ip|sidekey-.*)$/i;
 
 async function provesOneKey(t: Parameters<typeof startScene>[0], scene: Scene, form: Form, kind: Kind): Promise<void> {
   const key = keyOf(scene, kind).text;
   for (const { fields = [], query = "", h1 } of CLAIMS) {
     if (h1 && form === "connect-h2") continue;
     const ask = { host: hostOf(kind), route: kind, path: `/v1/data${query}`, fields };
-    const body = kind === "body" ? { method: "POST", body: JSON.stringify({ secret: OWN, auth: { key: OWN }, a: [1] }) } : {};
+    const body =
+      kind === "body" ? { method: "POST", body: JSON.stringify({ secret: OWN, auth: { key: OWN }, a: [1] }) } : {};
     const before = upstreamOf(scene, kind).requests.length;
     const label = `${form} ${kind} ${JSON.stringify({ fields, query })}`;
     const reply = await sendForm(t, form, scene.sidekey, { ...ask, ...body });
@@ -61,7 +63,10 @@ async function provesOneKey(t: Parameters<typeof startScene>[0], scene: Scene, f
     assert.ok(received && more.length === 0, label);
     assert.deepEqual(keysReceived(kind, received), [key], label);
     const text = received.bytes.toString("latin1");
-    assert.ok(!text.includes(OWN) && !text.includes(Buffer.from(OWN).toString("base64").slice(4, -4)), `${label}\n${text}`);
+    assert.ok(
+      !text.includes(OWN) && !text.includes(Buffer.from(OWN).toString("base64").slice(4, -4)),
+      `${label}\n${text}`,
+    );
     assert.ok(!text.includes(scene.sidekey.tokens.app ?? "?") && !text.includes("skc_"), label);
     for (const [name, value] of received.headers) {
       assert.doesNotMatch(name, FORBIDDEN, label);

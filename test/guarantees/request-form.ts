@@ -1,12 +1,7 @@
-import {
-  type ClientHttp2Session,
-  constants,
-  connect as http2Connect,
-  type OutgoingHttpHeaders,
-} from "node:http2";
+import { type ClientHttp2Session, constants, connect as http2Connect, type OutgoingHttpHeaders } from "node:http2";
 import type { Socket } from "node:net";
 import type { TestContext } from "node:test";
-import { connect as tlsConnect } from "node:tls";
+import { type TLSSocket, connect as tlsConnect } from "node:tls";
 import { connectRaw, type RawConnection, type RawReply, wholeResponse } from "../support/raw-client.ts";
 
 /** The ways a request can take through sidekey. */
@@ -127,22 +122,60 @@ export async function openH2(
 ): Promise<{ session: ClientHttp2Session; refused: null } | { session: null; refused: FormReply }> {
   const { connection, refused } = await openConnect(t, to, request);
   if (refused) return { session: null, refused };
+  const socket = await secured(connection, to, request, "h2");
+  const session = http2Connect(`https://${request.host}`, { createConnection: () => socket });
+  session.on("error", () => {});
+  t.after(() => session.destroy());
+  return { session, refused: null };
+}
+
+/** TLS inside an accepted CONNECT. With a `servername` of its own the client also does not care who answers. */
+async function secured(
+  connection: RawConnection,
+  to: Gateway,
+  { host, servername }: FormRequest,
+  protocol: "h2" | "http/1.1",
+): Promise<TLSSocket> {
   connection.socket.removeAllListeners("data");
   const socket = tlsConnect({
     socket: connection.socket as Socket,
     ca: to.caPem,
-    servername: request.servername ?? request.host,
-    ALPNProtocols: ["h2"],
+    servername: servername ?? host,
+    rejectUnauthorized: servername === undefined,
+    ALPNProtocols: [protocol],
   });
+  connection.socket.once("close", () => socket.destroy());
   await new Promise<void>((resolve, reject) => {
     socket.once("secureConnect", resolve);
     socket.once("error", reject);
     socket.once("close", () => reject(new Error("closed in the TLS handshake")));
   });
-  const session = http2Connect(`https://${request.host}`, { createConnection: () => socket });
-  session.on("error", () => {});
-  t.after(() => session.destroy());
-  return { session, refused: null };
+  socket.on("error", () => {});
+  return socket;
+}
+
+/** Sends `bytes` in the TLS inside a CONNECT and reads one answer; for clients that name three different hosts. */
+export async function sendInTunnel(
+  t: TestContext,
+  to: Gateway,
+  request: FormRequest,
+  bytes: string,
+): Promise<FormReply> {
+  const { connection, refused } = await openConnect(t, to, request);
+  if (refused) return refused;
+  const socket = await secured(connection, to, request, "http/1.1");
+  socket.write(bytes, "latin1");
+  const chunks: Buffer[] = [];
+  await new Promise<void>((resolve) => {
+    socket.on("data", (chunk: Buffer) => {
+      chunks.push(chunk);
+      if (wholeAnswer(Buffer.concat(chunks))) resolve();
+    });
+    socket.once("close", resolve);
+    socket.setTimeout(request.timeoutMs ?? 2_000, resolve);
+  });
+  socket.destroy();
+  return replyOf({ text: Buffer.concat(chunks).toString("latin1") });
 }
 
 async function sendH2(t: TestContext, to: Gateway, request: FormRequest): Promise<FormReply> {

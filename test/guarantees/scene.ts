@@ -23,6 +23,8 @@ const AUTH: Readonly<Record<Kind, string>> = {
 const CARRIERS =
   "{ headers: [authorization, x-api-key, api-key], query: [apikey, api_key, token], body: [/secret, /auth/key], cookies: [apikey] }";
 
+const TRUSTED = "{ token: true, trust: loopback }";
+
 export interface SceneOptions {
   readonly kinds?: readonly Kind[];
   /** Lines for the route of a kind, such as `limits: [...]`. */
@@ -33,6 +35,8 @@ export interface SceneOptions {
   readonly unmatched?: "deny" | "tunnel";
   readonly config?: SidekeyOptions["config"];
   readonly resolve?: SidekeyOptions["resolve"];
+  /** Needs no token from this machine, so that a test can send bytes as they are. */
+  readonly trustLoopback?: boolean;
   /** Extra top-level policy text. */
   readonly policy?: string;
   /** Who may use a route; default: all `clients`. */
@@ -92,7 +96,7 @@ export function policyFor(options: SceneOptions): string {
   );
   return `version: 1
 unmatched: ${options.unmatched ?? "deny"}
-clients: { ${clients.map((client) => `${client}: { token: true }`).join(", ")} }
+clients: { ${clients.map((client) => `${client}: ${options.trustLoopback ? TRUSTED : "{ token: true }"}`).join(", ")} }
 routes:
 ${routes.join("\n")}
 ${options.policy ?? ""}`;

@@ -55,6 +55,17 @@ export interface RunningSidekey {
   requestsLogged(count: number): Promise<Record<string, unknown>[]>;
   /** Changes the vault as the CLI would: from outside the daemon. */
   withVault(change: (vault: Vault) => void): Promise<void>;
+  /** Stops this daemon and starts another one on the same data directory, on another port. */
+  restart(): Promise<RunningSidekey>;
+}
+
+/** What outlives one daemon. */
+interface Home {
+  readonly config: Config;
+  readonly unlocker: { readonly kind: "file"; readonly path: string };
+  readonly tokens: Readonly<Record<string, string>>;
+  readonly caPem: string;
+  readonly options: SidekeyOptions;
 }
 
 /** A whole daemon in this process, with a real vault, real files and real sockets; it stops when the test ends. */
@@ -67,9 +78,16 @@ export async function startSidekey(t: TestContext, options: SidekeyOptions): Pro
   const policyFile = join(home, "policy.yaml");
   writeFileSync(policyFile, options.policy, { mode: 0o600 });
   chmodSync(policyFile, 0o600);
+  const config = { ...testConfig(home, dataDir, policyFile, options), ...options.config };
+  return runSidekey(t, { config, unlocker, tokens, caPem, options });
+}
+
+async function runSidekey(t: TestContext, home: Home): Promise<RunningSidekey> {
+  const { config, unlocker, tokens, caPem, options } = home;
+  const { dataDir, policyFile } = config;
   const lines: Buffer[] = [];
   const daemon = await startDaemon({
-    config: { ...testConfig(home, dataDir, policyFile, options), ...options.config },
+    config,
     version: "test",
     unlockers: [unlocker],
     writeLog: (bytes) => lines.push(Buffer.from(bytes)),
@@ -112,6 +130,10 @@ export async function startSidekey(t: TestContext, options: SidekeyOptions): Pro
       } finally {
         vault.close();
       }
+    },
+    restart: async () => {
+      await daemon.stop();
+      return runSidekey(t, home);
     },
   };
 }

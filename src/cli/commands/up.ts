@@ -30,7 +30,8 @@ function nextSteps(prepared: Prepared, proxy: string, metrics: string | null): s
       ? ["The token of client app was shown at the first start. A new one: sidekey client add app"]
       : ["The token of client app is in the line above. Store it now: it is not shown again."];
   return renderBox(`sidekey listens on ${address}`, [
-    ...(config.demo || clientToken !== undefined ? ["Try it:", `  ${tryIt}`] : []),
+    ...(config.demo ? ["Try it:", `  ${tryIt}`] : []),
+    ...(config.demo || clientToken === undefined ? [] : [`Token of client app: ${clientToken}`]),
     ...token,
     "",
     "Store your first key:      sidekey credential add fmp",

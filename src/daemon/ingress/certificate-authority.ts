@@ -127,7 +127,7 @@ export async function mintLeaf(intermediate: Intermediate, host: string, nowMs: 
   if (nowMs >= intermediate.notAfterMs) {
     throw new CertificateError(
       "intermediate_expired",
-      "ca: the intermediate certificate expired and was not renewed; unseal the vault (`sidekey vault unseal`)",
+      "ca: the intermediate certificate expired and was not renewed; restart sidekey",
       host,
     );
   }

@@ -31,6 +31,7 @@ export class DownstreamH2 implements Downstream {
     if (this.#stream.destroyed) return;
     const headers = { ":status": status, ...headerObject(fields) };
     this.#stream.respond(headers, { waitForTrailers: true, sendDate: false } as { waitForTrailers: boolean });
+    if ("proxy-authenticate" in headers) this.#endSession();
     // Without any, this sends an empty DATA frame that ends the stream; `close` would send a reset instead.
     this.#stream.once("wantTrailers", () => {
       this.#stream.sendTrailers(headerObject(this.#trailers));
@@ -52,6 +53,14 @@ export class DownstreamH2 implements Downstream {
     // Node has ended the answers that have no content (HEAD, 204, 304); they want no trailers.
     if (this.#stream.writableEnded) this.#stopUpload();
     else this.#stream.end();
+  }
+
+  /**
+   * Only a new CONNECT can carry what a challenge asks for: clients that wait to be asked (git, curl with any
+   * authentication) would repeat the request in this session and give up. Other streams end as they are.
+   */
+  #endSession(): void {
+    this.#stream.session?.close();
   }
 
   /** After a whole answer the rest of the request is not wanted (RFC 9113 section 8.1). */

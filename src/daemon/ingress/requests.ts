@@ -64,11 +64,11 @@ export function bodyOf(source: Readable): Readable {
   const body = new PassThrough();
   // A request that was refused has nobody who reads its body, and so nobody who hears of its end.
   body.on("error", () => {});
-  source.pipe(body);
   const broken = (): void => {
-    if (!source.readableEnded) body.destroy(new ProxyError("client_closed", "the client broke off its request"));
+    if (!body.writableEnded) body.destroy(new ProxyError("client_closed", "the client broke off its request"));
   };
   source.once("aborted", broken).once("error", broken).once("close", broken);
+  source.pipe(body);
   return body;
 }
 

@@ -32,7 +32,7 @@ export function createChooser(table: CredentialTable): Chooser {
       if (route.provider.auth.every((rule) => rule.scheme === "none")) return null;
       const usable = (credential: Credential | undefined) => usableVersion(credential, authority, nowMs);
       const owned = ownCredential(route, identity, table);
-      if (owned) return usable(owned) ?? fail(route, `the credential of user ${identity.user ?? ""}`);
+      if (owned) return usable(owned) ?? fail(route, `no credential of user ${identity.user ?? ""}`);
       for (const name of ordered(route, turns)) {
         const choice = usable(table.byName(name));
         if (choice) return choice;

@@ -124,16 +124,16 @@ export class Dialer {
 
   async #connect(target: DialTarget): Promise<TLSSocket | Socket> {
     const raw = await this.#rawSocket(target);
-    if (!target.tls) return raw;
+    if (!target.tls) return raw.on("error", notTheEnd);
     const override = this.#override(target.host, target.port);
     const socket = await handshake(raw, target.host, override?.ca ?? null);
     const binding: SocketBinding = {
-      authority: `${target.host}:${target.port}`,
+      authority: `${bracketed(target.host)}:${target.port}`,
       route: target.route,
       client: target.client,
     };
     this.#options.splice.attach(socket, binding);
-    return socket;
+    return socket.on("error", notTheEnd);
   }
 
   async #rawSocket(target: Pick<DialTarget, "host" | "port" | "private" | "connectTimeoutMs">): Promise<Socket> {
@@ -215,6 +215,14 @@ export class Dialer {
     await proxyAccepted(socket);
     return socket;
   }
+}
+
+/**
+ * The HTTP library takes ECONNRESET for the regular end of an answer that ends with its connection, so a
+ * cut answer would look complete; under another name it is an error.
+ */
+function notTheEnd(error: NodeJS.ErrnoException): void {
+  if (error.code === "ECONNRESET") error.code = "EPIPE";
 }
 
 function poolKey(target: DialTarget): string {

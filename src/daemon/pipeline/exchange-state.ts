@@ -81,7 +81,7 @@ export class ExchangeState {
     }
     const body = problemJson(error, this.id);
     this.transfer.status = error.status;
-    down.sendHead(error.status, "", problemFields(error, body.length), this.#connectionIsClean());
+    down.sendHead(error.status, "", problemFields(error, body.length), this.#mayGoOn(error));
     if (this.incoming.method !== "HEAD") down.write(body);
     down.end([]);
   }
@@ -122,8 +122,12 @@ export class ExchangeState {
     };
   }
 
-  /** After an unread body or an unreadable head the connection cannot carry another request. */
-  #connectionIsClean(): boolean {
+  /**
+   * After an unread body or an unreadable head the connection cannot carry another request. Nor can a tunnel whose
+   * client is unknown: clients that wait to be asked for their token can show it only on another CONNECT.
+   */
+  #mayGoOn(error: ProxyError): boolean {
+    if (error.code === "client_unknown" && this.incoming.form === "connect") return false;
     return this.parsed !== null && this.parsed.body === null;
   }
 }

@@ -2,6 +2,7 @@ import type { Route } from "../../policy/compile.ts";
 import type { InjectionPlan } from "../../providers/auth/plan.ts";
 import type { Credential } from "../../store/credentials.ts";
 import type { Choice } from "./choose.ts";
+import { ProxyError } from "./errors.ts";
 import type { Fields } from "./exchange.ts";
 import type { CleanRequest } from "./headers.ts";
 import type { OpenedSecrets, SecretPool } from "./secret-pool.ts";
@@ -42,7 +43,7 @@ export function inject(
   binding: SocketBinding,
   deps: { readonly secrets: SecretPool; readonly splice: Splice },
 ): Injection {
-  const opened = deps.secrets.acquire(choice.credential.id, choice.version, plan);
+  const opened = open(deps.secrets, choice, plan, route);
   const hosts = boundHosts(choice.credential);
   const slots: Slot[] = [];
   const slotFor = (render: Parameters<OpenedSecrets["bytesFor"]>[0]): Slot => {
@@ -68,6 +69,22 @@ export function inject(
     spliced: () => slots.every((slot) => slot.used),
     release: () => released(slots, opened, body?.done),
   };
+}
+
+/**
+ * Without its audit entry nothing is opened, and a row that was tampered with never is (guarantees G8, threats M8):
+ * the request ends with 503, others go on.
+ */
+function open(secrets: SecretPool, choice: Choice, plan: InjectionPlan, route: Route): OpenedSecrets {
+  try {
+    return secrets.acquire(choice.credential.id, choice.version, plan);
+  } catch (cause) {
+    throw new ProxyError(
+      "no_usable_credential",
+      `route ${route.id}: its credential could not be opened; \`sidekey audit verify\` and \`sidekey doctor\` tell why`,
+      { reason: "credential_not_opened", route: route.id, cause },
+    );
+  }
 }
 
 const hostSets = new WeakMap<Credential, ReadonlySet<string>>();

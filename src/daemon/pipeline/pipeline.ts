@@ -185,9 +185,13 @@ function prepare(route: Route, x: ExchangeState, parsed: ParsedRequest, options:
   const plan = routePlan(route, x, parsed.target);
   if (x.choice === null || plan === null) return withoutSecret(clean, route);
   if (options.vaultSealed()) {
-    throw new Refusal("vault_sealed", "the vault is sealed; unlock it with `sidekey vault unseal`", {
-      route: route.id,
-    });
+    throw new Refusal(
+      "vault_sealed",
+      "the vault is sealed; start sidekey again with a key that opens it (`unlock` in daemon.yaml)",
+      {
+        route: route.id,
+      },
+    );
   }
   const binding = { authority: authorityOf(parsed), route: route.id, client: x.identity.client };
   return inject(clean, plan, x.choice, route, binding, options);

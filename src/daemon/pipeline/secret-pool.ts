@@ -127,7 +127,7 @@ function blank(line: Buffer, secret: Secret): Buffer {
   return secret.use((bytes) => {
     if (bytes.length < SHORTEST_SCRUBBED) return line;
     let clean = line;
-    for (let at = clean.indexOf(bytes); at !== -1; at = clean.indexOf(bytes, at)) {
+    for (let at = clean.indexOf(bytes); at !== -1; at = clean.indexOf(bytes, at + bytes.length)) {
       if (clean === line) clean = Buffer.from(line);
       clean.fill(0x2a, at, at + bytes.length);
     }

@@ -19,15 +19,25 @@ export async function relayWebSocket(upgraded: Upgraded, key: string, x: Exchang
     socket.destroy();
     throw new ProxyError("upstream_protocol", "the provider's WebSocket handshake is not valid (Sec-WebSocket-Accept)");
   }
-  x.transfer.status = 101;
   const passed = responseFields(fields, { stripCookies: true, stripAuthenticate: true }, true);
-  const client = x.incoming.downstream.switchProtocols(["Connection", "Upgrade", "Upgrade", "websocket", ...passed]);
+  const client = clientSide(x, socket, ["Connection", "Upgrade", "Upgrade", "websocket", ...passed]);
+  x.transfer.status = 101;
   if (x.incoming.upgradeHead?.length) socket.write(x.incoming.upgradeHead);
   countBytes(socket, client, x);
   closeWhenIdle(socket, client, idleMs);
   for (const end of [client, socket]) end.setMaxListeners(MAX_LISTENERS);
   // Either side's end or error ends both; which one it was does not change the outcome.
   await Promise.allSettled([pipeline(client, socket), pipeline(socket, client)]);
+}
+
+/** The client may have gone meanwhile; the provider's connection must not stay open for nobody. */
+function clientSide(x: ExchangeState, up: Duplex, fields: readonly string[]): Duplex {
+  try {
+    return x.incoming.downstream.switchProtocols(fields);
+  } catch (cause) {
+    up.destroy();
+    throw new ProxyError("client_closed", "the client closed the connection", { cause });
+  }
 }
 
 function fieldValue(fields: readonly Buffer[], wanted: string): string | null {

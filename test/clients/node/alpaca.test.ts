@@ -18,6 +18,7 @@ test("the Alpaca SDK works through the proxy of its environment, whatever pair i
   const env = scene.throughProxy({ APCA_API_KEY_ID: "PK-placeholder", APCA_API_SECRET_KEY: "placeholder" });
   assert.deepEqual(await runForJson(t, { program: process.execPath, args: [SERVICE], env }), EXPECTED);
   scene.arrived(REQUESTS);
+  assert.deepEqual(await scene.forms(), { connect: REQUESTS });
 });
 
 test("the Alpaca SDK works with a base path, and the token in either field of the pair", async (t) => {
@@ -31,4 +32,5 @@ test("the Alpaca SDK works with a base path, and the token in either field of th
     assert.deepEqual(await runForJson(t, { program: process.execPath, args, env }), EXPECTED);
     scene.arrived(REQUESTS);
   }
+  assert.deepEqual(await scene.forms(), { origin: 2 * REQUESTS });
 });

@@ -37,6 +37,7 @@ test("the Anthropic SDK works with a base URL and the token as its key, from the
   const scene = await startClientScene(t);
   assert.deepEqual(await runForJson(t, { ...command, env: scene.byBaseUrl() }), EXPECTED);
   scene.arrived(REQUESTS);
+  assert.deepEqual(await scene.forms(), { origin: REQUESTS });
 });
 
 test("the Anthropic SDK works through the proxy of its environment, whatever key it was given", async (t) => {
@@ -44,4 +45,5 @@ test("the Anthropic SDK works through the proxy of its environment, whatever key
   const env = scene.throughProxy({ ANTHROPIC_API_KEY: "sk-ant-placeholder" });
   assert.deepEqual(await runForJson(t, { ...command, env }), EXPECTED);
   scene.arrived(REQUESTS);
+  assert.deepEqual(await scene.forms(), { connect: REQUESTS });
 });

@@ -29,12 +29,14 @@ test("the global fetch, node:http and node:https go through the proxy that the e
     nodePlain: quote("TSLA"),
   });
   scene.arrived(8);
+  // The global fetch opens a tunnel to port 80 for http URLs; node:http sends them in absolute form.
+  assert.deepEqual(await scene.forms(), { absolute: 1, connect: 7 });
 });
 
-test("undici's ProxyAgent tunnels and, where told to, sends absolute-form requests", async (t) => {
+test("undici's ProxyAgent sends absolute-form requests and tunnels, for http where told to", async (t) => {
   const scene = await startClientScene(t);
   const token = `Bearer ${scene.token}`;
-  for (const options of [{}, { requestTls: { ca: scene.sidekey.caPem }, allowH2: true }, { proxyTunnel: false }]) {
+  for (const options of [{}, { requestTls: { ca: scene.sidekey.caPem }, allowH2: true }, { proxyTunnel: true }]) {
     const secure = "requestTls" in options;
     const dispatcher = new ProxyAgent({ uri: scene.origin, token, ...options });
     const url = `${secure ? "https" : "http"}://${HOSTS.fmp}/stable/quote?symbol=AAPL`;
@@ -43,6 +45,7 @@ test("undici's ProxyAgent tunnels and, where told to, sends absolute-form reques
     await dispatcher.close();
     scene.arrived(1);
   }
+  assert.deepEqual(await scene.forms(), { absolute: 1, connect: 2 });
 });
 
 test("fetch with a base URL shows the token where the provider takes a key", async (t) => {

@@ -28,6 +28,7 @@ test("the OpenAI SDK works with a base URL and the token as its key, from the en
   const scene = await startClientScene(t);
   assert.deepEqual(await runForJson(t, { ...command, env: scene.byBaseUrl() }), EXPECTED);
   scene.arrived(REQUESTS);
+  assert.deepEqual(await scene.forms(), { origin: REQUESTS });
 });
 
 test("the OpenAI SDK works through the proxy of its environment, whatever key it was given", async (t) => {
@@ -35,4 +36,5 @@ test("the OpenAI SDK works through the proxy of its environment, whatever key it
   const env = scene.throughProxy({ OPENAI_API_KEY: "sk-placeholder" });
   assert.deepEqual(await runForJson(t, { ...command, env }), EXPECTED);
   scene.arrived(REQUESTS);
+  assert.deepEqual(await scene.forms(), { connect: REQUESTS });
 });

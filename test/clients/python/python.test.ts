@@ -35,6 +35,7 @@ test("requests, httpx and aiohttp work in absolute form, through CONNECT and wit
     "aiohttp without trust_env": quote,
   });
   scene.arrived(25);
+  assert.deepEqual(await scene.forms(), { absolute: 8, connect: 8, origin: 9 });
 });
 
 const NAMES = ["AuthenticationError", "RateLimitError", "InternalServerError"];
@@ -87,7 +88,8 @@ test("the OpenAI and Anthropic SDKs work through the proxy and with base URLs, f
     input: JSON.stringify(scene.byBaseUrl()),
   });
   assert.deepEqual(printed, [round, round]);
-  scene.arrived(2 * 22);
+  scene.arrived(44);
+  assert.deepEqual(await scene.forms(), { connect: 22, origin: 22 });
 });
 
 test("the Alpaca SDK works through the proxy and with its base URL replaced, by key pair and by OAuth token", async (t) => {
@@ -101,5 +103,6 @@ test("the Alpaca SDK works through the proxy and with its base URL replaced, by 
   };
   const command = script("alpaca_client.py", `${scene.origin}/alpaca`, scene.token);
   assert.deepEqual(await runForJson(t, { ...command, env: scene.throughProxy() }), [trade, trade, trade]);
-  scene.arrived(3 * 5);
+  scene.arrived(15);
+  assert.deepEqual(await scene.forms(), { connect: 5, origin: 10 });
 });

@@ -42,6 +42,8 @@ export interface ClientScene {
   byBaseUrl(more?: Readonly<Record<string, string>>): Record<string, string>;
   /** Asserts that `count` requests arrived since the last time, each with its key and without a trace of the token. */
   arrived(count: number): readonly ReceivedRequest[];
+  /** How many of all requests that arrived took which form, by sidekey's own record. */
+  forms(): Promise<Record<string, number>>;
 }
 
 interface Keys {
@@ -100,6 +102,13 @@ export async function startClientScene(t: TestContext): Promise<ClientScene> {
       );
       assert.ok(!sidekey.log().includes(token), "the token is in the log");
       return fresh;
+    },
+    forms: async () => {
+      const forms: Record<string, number> = {};
+      for (const { form } of await sidekey.requestsLogged(standIn.requests.length)) {
+        forms[String(form)] = (forms[String(form)] ?? 0) + 1;
+      }
+      return forms;
     },
   };
 }

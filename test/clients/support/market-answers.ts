@@ -54,12 +54,22 @@ function order(asked: Record<string, unknown>): Record<string, unknown> {
   };
 }
 
+/** What `git ls-remote` prints of the repository behind Financial Modeling Prep's host. */
+export const GIT_REFS = `${"1".repeat(40)}\tHEAD\n${"1".repeat(40)}\trefs/heads/main\n`;
+
+// Git's older HTTP transport, which needs nothing but files.
+function repositoryFile(path: string): StandInAnswer | null {
+  if (path === "/repo.git/info/refs") return { body: `${"1".repeat(40)}\trefs/heads/main\n` };
+  return path === "/repo.git/HEAD" ? { body: "ref: refs/heads/main\n" } : null;
+}
+
 /** A quote as Financial Modeling Prep gives it; anything with a body is answered with what was received. */
 export function fmpAnswer(request: ReceivedRequest): StandInAnswer {
   if (request.method !== "GET") {
     const framing = request.values("transfer-encoding")[0] ?? `${request.values("content-length")[0]} bytes`;
     return json({ method: request.method, framing, size: request.body.length, sha256: sha256(request.body) });
   }
-  const query = new URLSearchParams(request.target.split("?")[1] ?? "");
-  return json([{ symbol: query.get("symbol"), price: 227.48, path: request.target.split("?")[0] }]);
+  const [path = "", query = ""] = request.target.split("?");
+  const quote = { symbol: new URLSearchParams(query).get("symbol"), price: 227.48, path };
+  return repositoryFile(path) ?? json([quote]);
 }
