@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { connectRaw, type RawConnection } from "../support/raw-client.ts";
@@ -87,12 +88,14 @@ test("a tunnel that names another server or carries no TLS is closed", TIMEOUT, 
 });
 
 test("a tunnel whose host hangs up before the client says hello ends the tunnel, not sidekey", TIMEOUT, async (t) => {
-  const hangUp = createServer((socket: Socket) => void socket.resetAndDestroy());
+  const hangUp = createServer();
+  const accepted = once(hangUp, "connection") as Promise<[Socket]>;
   await new Promise<void>((resolve) => hangUp.listen(0, "127.0.0.1", resolve));
   t.after(() => hangUp.close());
   const port = (hangUp.address() as { port: number }).port;
   const sidekey = await start(t, { hosts: { [OTHER]: { port, caPem: null } } });
   const { connection } = await connectTo(t, sidekey, `${OTHER}:443`);
+  (await accepted)[0].resetAndDestroy();
   const reply = await connection.read();
   assert.notEqual(reply.ended, "timeout");
   const [line] = await sidekey.requestsLogged(1);

@@ -112,7 +112,10 @@ function tokenOf(authorization: string): ShownToken | null {
   if (scheme !== "basic") return null;
   const pair = Buffer.from(value, "base64").toString("latin1");
   const colon = pair.indexOf(":");
-  return colon === -1 ? null : { user: pair.slice(0, colon), token: pair.slice(colon + 1) };
+  if (colon === -1) return null;
+  const [user, password] = [pair.slice(0, colon), pair.slice(colon + 1)];
+  // `http://TOKEN@127.0.0.1:8787`, a common spelling.
+  return password === "" && user.startsWith(TOKEN_PREFIX) ? bearer(user) : { user, token: password };
 }
 
 function carriedToken(claim: Claim): string | null {

@@ -85,7 +85,7 @@ export class Dialer {
   /** A raw vetted connection for a tunnelled CONNECT. @throws ProxyError */
   async tunnel(host: string, port: number, connectTimeoutMs: number): Promise<Socket> {
     const target = { host, port, private: [], connectTimeoutMs };
-    return withDeadline(this.#rawSocket(target), connectTimeoutMs, host);
+    return withDeadline((late) => this.#rawSocket(target, late), connectTimeoutMs, host);
   }
 
   async close(): Promise<void> {
@@ -105,7 +105,7 @@ export class Dialer {
       strictContentLength: true,
       allowH2: false,
       connect: (_options, done) => {
-        withDeadline(this.#connect(target), target.connectTimeoutMs, target.host).then(
+        withDeadline((late) => this.#connect(target, late), target.connectTimeoutMs, target.host).then(
           (socket) => done(null, socket),
           (error: Error) => done(error, null),
         );
@@ -122,8 +122,8 @@ export class Dialer {
     });
   }
 
-  async #connect(target: DialTarget): Promise<TLSSocket | Socket> {
-    const raw = await this.#rawSocket(target);
+  async #connect(target: DialTarget, late: AbortSignal): Promise<TLSSocket | Socket> {
+    const raw = await this.#rawSocket(target, late);
     if (!target.tls) return raw.on("error", notTheEnd);
     const override = this.#override(target.host, target.port);
     const socket = await handshake(raw, target.host, override?.ca ?? null);
@@ -136,12 +136,15 @@ export class Dialer {
     return socket.on("error", notTheEnd);
   }
 
-  async #rawSocket(target: Pick<DialTarget, "host" | "port" | "private" | "connectTimeoutMs">): Promise<Socket> {
+  async #rawSocket(
+    target: Pick<DialTarget, "host" | "port" | "private" | "connectTimeoutMs">,
+    late: AbortSignal,
+  ): Promise<Socket> {
     const override = this.#override(target.host, target.port);
-    if (override) return this.#connectTo([override.address], override.port, target.host);
-    if (this.#options.proxy) return this.#throughProxy(this.#options.proxy, target.host, target.port);
+    if (override) return this.#connectTo([override.address], override.port, target.host, late);
+    if (this.#options.proxy) return this.#throughProxy(this.#options.proxy, target.host, target.port, late);
     const addresses = await this.#vetted(target.host, target.private);
-    return this.#connectTo(addresses, target.port, target.host);
+    return this.#connectTo(addresses, target.port, target.host, late);
   }
 
   #override(host: string, port: number): HostOverride | undefined {
@@ -175,7 +178,7 @@ export class Dialer {
     throw new ProxyError("upstream_dns", `the name ${host} has no addresses`);
   }
 
-  #connectTo(addresses: readonly string[], port: number, host: string): Promise<Socket> {
+  #connectTo(addresses: readonly string[], port: number, host: string, late: AbortSignal): Promise<Socket> {
     for (const address of addresses) {
       if (!this.#options.isOwnListener(address, port)) continue;
       throw new ProxyError("upstream_refused_address", `${host} leads back to sidekey itself`, {
@@ -194,6 +197,7 @@ export class Dialer {
         lookup: pinned,
         autoSelectFamily: true,
         noDelay: true,
+        signal: late,
       });
       socket.once("connect", () => {
         socket.removeListener("error", failed);
@@ -207,9 +211,9 @@ export class Dialer {
     });
   }
 
-  async #throughProxy(proxy: UpstreamProxy, host: string, port: number): Promise<Socket> {
+  async #throughProxy(proxy: UpstreamProxy, host: string, port: number, late: AbortSignal): Promise<Socket> {
     const addresses = isIP(proxy.host) ? [proxy.host] : await this.#resolve(proxy.host);
-    const socket = await this.#connectTo(addresses, proxy.port, proxy.host);
+    const socket = await this.#connectTo(addresses, proxy.port, proxy.host, late);
     const head = connectHead(`${bracketed(host)}:${port}`, proxy.credentials);
     socket.write(head, () => head.fill(0));
     await proxyAccepted(socket);
@@ -310,17 +314,27 @@ function proxyAccepted(socket: Socket): Promise<void> {
   });
 }
 
-/** @throws ProxyError upstream_timeout; a socket that arrives late is destroyed. */
-async function withDeadline<T extends Socket>(work: Promise<T>, ms: number, host: string): Promise<T> {
+/**
+ * Runs `work`, whose sockets all end when its signal is aborted, however far their handshakes have come.
+ * @throws ProxyError upstream_timeout; a socket that arrives late is destroyed.
+ */
+async function withDeadline<T extends Socket>(
+  work: (late: AbortSignal) => Promise<T>,
+  ms: number,
+  host: string,
+): Promise<T> {
+  const deadline = new AbortController();
   let timer: NodeJS.Timeout | undefined;
+  const socket = work(deadline.signal);
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
       reject(new ProxyError("upstream_timeout", `no connection to ${host} within ${ms} ms`, { reason: "connect" }));
-      work.then((socket) => socket.destroy()).catch(() => {});
+      socket.then((arrived) => arrived.destroy()).catch(() => {});
+      deadline.abort();
     }, ms);
   });
   try {
-    return await Promise.race([work, late]);
+    return await Promise.race([socket, late]);
   } finally {
     clearTimeout(timer);
   }

@@ -75,6 +75,7 @@ test("a token is known in every place where a client may show it", async (t) => 
     "Proxy-Authorization bearer": field("PROXY-AUTHORIZATION", `bearer  ${app} `),
     "Proxy-Authorization Basic": field("Proxy-Authorization", basic("app", app)),
     "Proxy-Authorization Basic without a user": field("proxy-authorization", basic("", app)),
+    "Proxy-Authorization Basic, as user": field("Proxy-Authorization", basic(app, "")),
     "the CONNECT's Proxy-Authorization": { connectAuthorization: basic("app", app) },
     "a CONNECT that knows no provider yet": { ...field("Proxy-Authorization", `Bearer ${app}`), carriers: null },
     "the key's own header": field("X-API-Key", app),
@@ -207,4 +208,27 @@ test("Proxy-Authorization of the request decides over the CONNECT's and over the
     connectAuthorization: `Bearer ${tokens.app}`,
   });
   assert.equal(authenticate(POLICY, table, both, NOW).client, "api");
+});
+
+test("a token that was right is remembered for a second at most, and not beyond a change of the tokens", async (t) => {
+  const { vault } = await newVault(t);
+  const { token, id } = vault.addClientToken("app", { expiresAt: NOW + 1_500 }, "test");
+  const claim = claimOf(field("Proxy-Authorization", `Bearer ${token}`));
+  const table = vault.loadTokenTable();
+  let hashed = 0;
+  const counting = {
+    verify: (shown: string, nowMs: number) => {
+      hashed++;
+      return table.verify(shown, nowMs);
+    },
+  };
+  for (const at of [0, 1, 500, 999]) authenticate(NO_TRUST, counting, claim, NOW + at);
+  assert.equal(hashed, 1);
+  authenticate(NO_TRUST, counting, claim, NOW + 1_000);
+  assert.equal(hashed, 2);
+  assert.throws(() => authenticate(NO_TRUST, counting, claim, NOW + 2_000), { code: "client_unknown" });
+  assert.throws(() => authenticate(NO_TRUST, counting, claim, NOW + 2_000), { code: "client_unknown" });
+  assert.equal(hashed, 4, "a wrong token is never remembered");
+  vault.revokeClientTokens(id, "test");
+  assert.throws(() => authenticate(NO_TRUST, vault.loadTokenTable(), claim, NOW), { code: "client_unknown" });
 });
