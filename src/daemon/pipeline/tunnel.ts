@@ -86,13 +86,18 @@ async function join(
   x.dispatched();
   const client = tunnel.accept();
   x.transfer.status = 200;
+  const hungUp = (): void => void client.destroy();
+  upstream.on("error", hungUp).on("close", hungUp);
   try {
     upstream.write(await tunnel.firstBytes(client, target.host));
   } catch (error) {
+    const lost = upstream.destroyed;
     upstream.destroy();
     client.destroy();
-    throw error;
+    throw lost ? new ProxyError("upstream_connect", "the host closed the connection", { reason: "reset" }) : error;
   }
+  // From here on what is still on its way is delivered first.
+  upstream.off("close", hungUp).off("error", hungUp);
   upstream.setTimeout(IDLE_MS, () => upstream.destroy());
   countBytes(client, upstream, x);
   await Promise.allSettled([joinStreams(client, upstream), joinStreams(upstream, client)]);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { sendRaw } from "../../support/raw-client.ts";
+import { sendRaw, wholeResponse } from "../../support/raw-client.ts";
 import { HOSTS, startClientScene } from "./client-scene.ts";
 
 /** What the stand-in must not let pass, each sent straight to it. */
@@ -21,8 +21,8 @@ for (const [name, { field, complaint }] of Object.entries(BAD)) {
     const reply = await sendRaw(t, {
       port: standIn.port,
       tls: { ca: standIn.caPem, servername: HOSTS.openai },
-      bytes: `GET /v1/models HTTP/1.1\r\nHost: ${HOSTS.openai}\r\nConnection: close\r\n${line}\r\n\r\n`,
-      timeoutMs: 1_000,
+      bytes: `GET /v1/models HTTP/1.1\r\nHost: ${HOSTS.openai}\r\n${line}\r\n\r\n`,
+      until: wholeResponse,
     });
     assert.match(reply.text, /^HTTP\/1\.1 401 /);
     assert.throws(() => arrived(1), complaint);
