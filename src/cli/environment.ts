@@ -88,6 +88,8 @@ function trustVariables(trust: TrustFiles): [string, string][] {
     ["PIP_CERT", trust.bundle],
     ["AWS_CA_BUNDLE", trust.bundle],
     ["GIT_SSL_CAINFO", trust.bundle],
+    // Else git first asks without the token and again when refused.
+    ["GIT_HTTP_PROXY_AUTHMETHOD", "basic"],
     ["CARGO_HTTP_CAINFO", trust.bundle],
     ["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", trust.bundle],
   ];

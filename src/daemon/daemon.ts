@@ -15,6 +15,7 @@ import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { createMetricsServer } from "./metrics-server.ts";
 import { isOwnListener } from "./own-addresses.ts";
+import { knowsClient } from "./pipeline/authenticate.ts";
 import { createChooser } from "./pipeline/choose.ts";
 import { nodeTimer, steadyClockUs } from "./pipeline/clock.ts";
 import { Dialer } from "./pipeline/dial.ts";
@@ -214,6 +215,8 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
       state.inFlight++;
       return runTunnel(tunnel, pipelineOptions);
     },
+    knows: (authorization, remoteAddress) =>
+      knowsClient(policy.source.current(), base.view.tokens, authorization, remoteAddress, Date.now()),
     policy: () => policy.source.current(),
     leafFor: (host) => policy.leafs.leafFor(host),
     localNames: new Set([...config.localNames, "127.0.0.1", "::1"]),

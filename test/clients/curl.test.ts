@@ -145,7 +145,7 @@ async function refusals(t: TestContext, scene: ClientScene): Promise<void> {
     const anonymous = await curl(t, scene, ["--proxy", scene.origin, url]);
     const absolute = await curl(t, scene, ["--proxy", scene.origin, `http://${HOSTS.fmp}${QUOTE}`]);
     const stranger = await curl(t, scene, ["https://elsewhere.example/"]);
-    assert.deepEqual([wrong.status, anonymous.status, absolute.status], [407, 407, 407]);
+    assert.deepEqual([wrong.connect, anonymous.status, absolute.status], [407, 407, 407]);
     assert.deepEqual([stranger.connect, stranger.status], [403, 0]);
     scene.arrived(0);
   });

@@ -123,6 +123,7 @@ const ANSWERS: Readonly<Record<string, Check>> = {
       "x-twice": ["1", "2"],
       "content-language": ["de", "en"],
       vary: ["accept", "origin"],
+      etag: ["a", "b"],
       "set-cookie": ["a=1", "b=2"],
     };
     const answer = await exchange({ headers, body: "x" });

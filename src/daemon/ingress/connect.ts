@@ -19,13 +19,15 @@ const HTTPS_PORT = 443;
 export interface ConnectOptions extends InterceptOptions {
   readonly policy: () => PolicySnapshot;
   readonly draining: () => boolean;
-  /** Refuses at once a CONNECT whose Proxy-Authorization is wrong; silent when none was sent. */
+  /** Whether this Proxy-Authorization belongs to a client that may come from this address. */
+  readonly knows: (authorization: string, remoteAddress: string) => boolean;
   readonly runTunnel: (tunnel: TunnelRequest) => Promise<void>;
 }
 
 /**
- * A host that a route names is intercepted without asking who it is (nothing is dialled yet, and the
- * inner requests must show a token). Every other CONNECT is an exchange of its own.
+ * A host that a route names is intercepted also for a client that does not say who it is: nothing is dialled yet,
+ * and the inner requests must show a token. Every other CONNECT is an exchange of its own, and so is one with a wrong
+ * Proxy-Authorization, which is thereby refused at once and not only inside the tunnel.
  */
 export function onConnect(request: IncomingMessage, socket: Socket, head: Buffer, options: ConnectOptions): void {
   // Whoever holds the socket next adds its own; without one an early reset would end the process.
@@ -36,13 +38,11 @@ export function onConnect(request: IncomingMessage, socket: Socket, head: Buffer
     return;
   }
   const found = options.draining() ? null : interceptedAuthority(request, options.policy());
-  if (found) {
+  const authorization = headerOnce(request.rawHeaders, "proxy-authorization");
+  const remoteAddress = socket.remoteAddress ?? "";
+  if (found && (authorization === null || options.knows(authorization, remoteAddress))) {
     response.detachSocket(socket);
-    const context = {
-      ...found,
-      authorization: headerOnce(request.rawHeaders, "proxy-authorization"),
-      remoteAddress: socket.remoteAddress ?? "",
-    };
+    const context = { ...found, authorization, remoteAddress };
     if (found.plain) interceptPlain(socket, head, context, options);
     else intercept(socket, head, context, options);
     return;

@@ -23,6 +23,7 @@ import { incomingStream } from "./streams.ts";
 export interface IngressOptions {
   readonly pipeline: Pipeline;
   readonly runTunnel: (tunnel: TunnelRequest) => Promise<void>;
+  readonly knows: (authorization: string, remoteAddress: string) => boolean;
   readonly policy: () => PolicySnapshot;
   readonly leafFor: (host: string) => SecureContext | null | Promise<SecureContext | null>;
   /** Names that base URLs may use for sidekey itself, lower-case. */

@@ -44,6 +44,30 @@ export function authenticate(policy: PolicySnapshot, tokens: TokenVerifier, clai
   return { client: client.name, user: claimedUser(client, claim.fields) };
 }
 
+/** Whether a CONNECT's Proxy-Authorization is one that its inner requests could use. Never throws. */
+export function knowsClient(
+  policy: PolicySnapshot,
+  tokens: TokenVerifier,
+  authorization: string,
+  remoteAddress: string,
+  nowMs: number,
+): boolean {
+  const claim = {
+    fields: [],
+    query: "",
+    carriers: null,
+    connectAuthorization: authorization,
+    bodyToken: null,
+    remoteAddress,
+  };
+  try {
+    authenticatedClient(policy, tokens, claim, nowMs);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function authenticatedClient(policy: PolicySnapshot, tokens: TokenVerifier, claim: Claim, nowMs: number): PolicyClient {
   const authorization = fieldValue(claim.fields, "proxy-authorization") ?? claim.connectAuthorization;
   const carried = authorization === null ? carriedToken(claim) : null;

@@ -30,8 +30,10 @@ export type ErrorCode = keyof typeof ERROR_STATUS;
 
 export interface ProxyErrorOptions {
   /** Finer reason inside the code, from a closed set (`path_not_on_route`); safe for metrics labels. */
-  readonly reason?: string;
+  readonly reason?: string | null;
   readonly route?: string | null;
+  /** Only where the code's own status would mislead (see `asServer`). */
+  readonly status?: number;
   /** Extra response fields, flat `[name, value, ...]` (`Retry-After`, `Proxy-Authenticate`). */
   readonly fields?: readonly string[];
   readonly cause?: unknown;
@@ -53,7 +55,7 @@ export class ProxyError extends Error {
     super(`${code}: ${publicMessage}`, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = "ProxyError";
     this.code = code;
-    this.status = ERROR_STATUS[code];
+    this.status = options.status ?? ERROR_STATUS[code];
     this.reason = options.reason ?? null;
     this.publicMessage = publicMessage;
     this.route = options.route ?? null;
@@ -66,6 +68,20 @@ export function toProxyError(error: unknown): ProxyError {
   if (error instanceof ProxyError) return error;
   return new ProxyError("internal", "sidekey could not handle this request; see its log for the request id", {
     cause: error,
+  });
+}
+
+/**
+ * The same refusal as a server gives it, for base URLs: there sidekey is no proxy to its client, and fetch turns every
+ * 407 into a network error that hides what is wrong (Fetch standard, HTTP-network-or-cache fetch).
+ */
+export function asServer(error: ProxyError): ProxyError {
+  if (error.code !== "client_unknown") return error;
+  return new ProxyError(error.code, error.publicMessage, {
+    status: 401,
+    reason: error.reason,
+    route: error.route,
+    fields: ["WWW-Authenticate", 'Bearer realm="sidekey"'],
   });
 }
 

@@ -1,7 +1,7 @@
 import type { Route } from "../../policy/compile.ts";
 import { randomBytes } from "../../store/crypto.ts";
 import type { Choice } from "./choose.ts";
-import { type ProxyError, problemFields, problemJson } from "./errors.ts";
+import { asServer, type ProxyError, problemFields, problemJson } from "./errors.ts";
 import type { Identity, Incoming, Outcome, ParsedRequest } from "./exchange.ts";
 import type { Transfer } from "./forward.ts";
 import type { ResponseRules } from "./headers.ts";
@@ -65,7 +65,8 @@ export class ExchangeState {
   }
 
   /** Tells the client, as far as that is still possible; a half-sent answer is cut, never completed. */
-  fail(error: ProxyError): void {
+  fail(cause: ProxyError): void {
+    const error = this.incoming.form === "origin" ? asServer(cause) : cause;
     const down = this.incoming.downstream;
     this.#reason = error.reason;
     this.#outcome = error.code;

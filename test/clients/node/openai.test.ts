@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
+import OpenAI, { AuthenticationError } from "openai";
 import { echo } from "../support/ai-answers.ts";
 import { sha256 } from "../support/answer-parts.ts";
 import { startClientScene } from "../support/client-scene.ts";
@@ -37,4 +38,17 @@ test("the OpenAI SDK works through the proxy of its environment, whatever key it
   assert.deepEqual(await runForJson(t, { ...command, env }), EXPECTED);
   scene.arrived(REQUESTS);
   assert.deepEqual(await scene.forms(), { connect: REQUESTS });
+});
+
+test("by base URL a wrong token is an authentication error of the SDK, not a broken connection", async (t) => {
+  const scene = await startClientScene(t);
+  const client = new OpenAI({ baseURL: `${scene.origin}/openai/v1`, apiKey: "skc_wrong", maxRetries: 0 });
+  const error = await client.models.list().then(
+    () => assert.fail("accepted"),
+    (refusal: unknown) => refusal,
+  );
+  assert.ok(error instanceof AuthenticationError, String(error));
+  assert.equal(error.status, 401);
+  assert.equal(error.headers?.get("sidekey-error"), "client_unknown");
+  scene.arrived(0);
 });

@@ -68,12 +68,12 @@ test("the ws client talks to a realtime API through CONNECT", async (t) => {
   scene.arrived(1);
 });
 
-test("a WebSocket with a wrong token gets 407 and reaches nobody", async (t) => {
+test("a WebSocket with a wrong token gets 401 and reaches nobody", async (t) => {
   const scene = await startClientScene(t);
   const url = `ws://127.0.0.1:${scene.sidekey.port}/openai${PATH}`;
   const client = new WebSocket(url, { headers: { authorization: "Bearer sk-placeholder" } });
   const [, response] = (await once(client, "unexpected-response")) as [unknown, { statusCode: number }];
-  assert.equal(response.statusCode, 407);
+  assert.equal(response.statusCode, 401);
   client.on("error", () => {});
   client.terminate();
   scene.arrived(0);

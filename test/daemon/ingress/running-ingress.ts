@@ -73,6 +73,7 @@ export async function startIngress(
       seen.push(incoming);
       await handle(incoming, () => incoming.parse(POLICY));
     },
+    knows: () => true,
     policy: () => POLICY,
     leafFor: (host) => cache.contextFor(host),
     localNames: new Set(["localhost", "127.0.0.1"]),
