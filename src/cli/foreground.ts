@@ -22,7 +22,7 @@ export async function runInForeground(
     version: cli.version,
     writeLog: cli.terminal.log,
   });
-  for (const warning of daemon.warnings) cli.terminal.warn(warning);
+  for (const warning of condensed(daemon.warnings)) cli.terminal.warn(warning);
   let stopping = false;
   let killed = false;
   const onSignal = (): void => {
@@ -53,6 +53,16 @@ export async function runInForeground(
     process.off("SIGTERM", onSignal);
     process.off("SIGHUP", onReload);
   }
+}
+
+const NOT_YET = "does not exist yet";
+
+/** A new policy names many keys that nobody has added; that is one warning, not a page of them. */
+function condensed(warnings: readonly string[]): readonly string[] {
+  const missing = warnings.filter((warning) => warning.includes(NOT_YET));
+  if (missing.length < 2) return warnings;
+  const summary = `${missing.length} credentials or tokens that policy.yaml names do not exist yet; \`sidekey policy check\` shows the commands that add them`;
+  return [...warnings.filter((warning) => !missing.includes(warning)), summary];
 }
 
 /** A debugger, TLS keys on disk or unverified TLS would undo what sidekey promises, so it does not start (threats F1). */

@@ -28,6 +28,7 @@ import { SecretPool } from "./pipeline/secret-pool.ts";
 import { Splice } from "./pipeline/splice.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
+import { recordReload } from "./reload-record.ts";
 import { listenOn, proxyCredentials, selfCheck } from "./start-steps.ts";
 import { unlockedVault } from "./unlock.ts";
 import { type VaultView, watchVault } from "./vault-view.ts";
@@ -157,8 +158,7 @@ async function buildPolicy({ config }: DaemonOptions, base: Base, parts: Parts):
       providersDir: config.providersDir,
       known: () => base.view.known,
       onReload: (result) => {
-        base.metrics.policyReloaded(result.ok, result.revision);
-        base.log[result.ok ? "info" : "error"]("policy_reload", { ok: result.ok, problems: result.problems });
+        recordReload(result, base);
         if (result.ok) void leafs.follow(source.current().interceptHosts);
       },
     }),

@@ -39,7 +39,7 @@ function countBytes(from: Readable, growth: { sample: () => void }, counted: (to
   let sampledAt = 0;
   from.on("data", (chunk: Buffer) => {
     total += chunk.length;
-    if (total - sampledAt > 10 * MEGABYTE) {
+    if (total - sampledAt > 25 * MEGABYTE) {
       sampledAt = total;
       growth.sample();
     }

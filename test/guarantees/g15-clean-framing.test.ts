@@ -126,6 +126,46 @@ test("G15 clean-framing: request fixtures that a parser must refuse are refused"
   assert.deepEqual(upstreamOf(scene, "header").problems, []);
 });
 
+/** Requests that Node's own parser accepts, and what each could become behind a proxy that passes them on. */
+const LET_THROUGH: Readonly<Record<string, string>> = {
+  "a length hidden by HTTP/0.9": "GET PATH\nHost: HOST\nContent-Length: 5\n\nhello",
+  "an empty coding before chunked": "POST PATH HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: ,chunked\r\n\r\n0\r\n\r\n",
+  "chunked twice": "POST PATH HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n",
+  "gzip before chunked": "POST PATH HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+  "chunked in HTTP/1.0": "POST PATH HTTP/1.0\r\nHost: HOST\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+  "no coding and a length": "POST PATH HTTP/1.1\r\nHost: HOST\r\nTransfer-Encoding: \r\nContent-Length: 5\r\n\r\nhello",
+  "a length with a leading zero": "POST PATH HTTP/1.1\r\nHost: HOST\r\nContent-Length: 05\r\n\r\nhello",
+  "two hosts": "GET PATH HTTP/1.1\r\nHost: HOST\r\nHost: evil.test\r\n\r\n",
+  "the same host twice": "GET PATH HTTP/1.1\r\nHost: HOST\r\nHost: HOST\r\n\r\n",
+  "no host": "GET PATH HTTP/1.1\r\n\r\n",
+  "userinfo in Host": "GET PATH HTTP/1.1\r\nHost: x@HOST\r\n\r\n",
+  "an asterisk for GET": "GET * HTTP/1.1\r\nHost: HOST\r\n\r\n",
+  "an upgrade with a body":
+    "POST PATH HTTP/1.1\r\nHost: HOST\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 30\r\n\r\nGET /x HTTP/1.1\r\nHost: evil\r\n\r\n",
+  "a body behind GET and Upgrade":
+    "GET PATH HTTP/1.1\r\nHost: HOST\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello",
+  "101 header fields": `GET PATH HTTP/1.1\r\nHost: HOST\r\n${"a: b\r\n".repeat(100)}\r\n`,
+  "a length behind 2000 fields": `POST PATH HTTP/1.1\r\nHost: HOST\r\n${"a: b\r\n".repeat(2000)}Content-Length: 5\r\n\r\nhello`,
+  "an underscore in a framing name": "POST PATH HTTP/1.1\r\nHost: HOST\r\nContent_Length: 5\r\n\r\n",
+  "a raw byte in the target": "GET PATH\xe9 HTTP/1.1\r\nHost: HOST\r\n\r\n",
+  "a fragment in the target": "GET PATH#x HTTP/1.1\r\nHost: HOST\r\n\r\n",
+};
+
+for (const way of ["origin", "connect"] as const) {
+  test(`G15 clean-framing: what Node's parser lets through and two servers could read differently is refused (${way})`, async (t) => {
+    const scene = await startScene(t, { trustLoopback: true });
+    const [path, host] = way === "origin" ? ["/header/a", "localhost"] : ["/a", HOST];
+    for (const [name, text] of Object.entries(LET_THROUGH)) {
+      const reply = await sent(t, scene, way, text.replace("PATH", path).replaceAll("HOST", host));
+      const [first, ...more] = statuses(reply);
+      assert.ok(first === undefined || first === 400 || first === 431, `${name}: ${reply.text}`);
+      assert.deepEqual(more, [], name);
+      assert.equal(reply.ended, "close", `${name}: the connection stays open`);
+    }
+    assert.equal(upstreamOf(scene, "header").received().length, 0);
+  });
+}
+
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "PROPFIND", "REPORT", "SEARCH", "PURGE"];
 const BODY = "GET /smuggled HTTP/1.1\r\nHost: evil.test\r\n\r\n";
 const FRAMINGS: Readonly<Record<string, readonly [fields: string, bytes: string, body: string]>> = {

@@ -98,6 +98,7 @@ export async function startStandIn(t: TestContext, options: StandInOptions): Pro
 
   const server = makeServer(options, authority, accept);
   server.on("connection", (socket: Socket) => {
+    socket.setNoDelay(true);
     sockets.add(socket);
     socket.on("error", () => socket.destroy());
     socket.once("close", () => sockets.delete(socket));

@@ -124,10 +124,11 @@ export class ExchangeState {
   }
 
   /**
-   * After an unread body or an unreadable head the connection cannot carry another request. Nor can a tunnel whose
-   * client is unknown: clients that wait to be asked for their token can show it only on another CONNECT.
+   * After an unread body or a request that could be read in two ways the connection cannot carry another one. Nor can
+   * a tunnel whose client is unknown: clients that wait to be asked for their token show it only on another CONNECT.
    */
   #mayGoOn(error: ProxyError): boolean {
+    if (error.code === "bad_request") return false;
     if (error.code === "client_unknown" && this.incoming.form === "connect") return false;
     return this.parsed !== null && this.parsed.body === null;
   }
