@@ -1,15 +1,16 @@
 import { ready } from "../src/store/crypto.ts";
 import { decideCost } from "./decide.ts";
+import { download, upload } from "./huge.ts";
 import { pipelineCost } from "./pipeline.ts";
 import { measure, memory, type Row, select } from "./suites.ts";
 import { type Bench, startBench, type Target } from "./targets.ts";
 
 /**
- * `npm run bench [-- throughput latency large sse memory decide pipeline]`. Everything is compared side by side in one run, and
+ * `npm run bench [-- throughput latency large sse memory huge decide pipeline]`. Everything is compared side by side in one run, and
  * only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
  */
 
-const SUITES = ["throughput", "latency", "large", "sse", "memory", "decide", "pipeline"] as const;
+const SUITES = ["throughput", "latency", "large", "sse", "memory", "huge", "decide", "pipeline"] as const;
 type Suite = (typeof SUITES)[number];
 
 const args = process.argv.slice(2);
@@ -38,6 +39,7 @@ if (suites.some((suite) => suite !== "decide" && suite !== "pipeline")) {
     if (suites.includes("large")) await runLarge(bench);
     if (suites.includes("sse")) await runSse(bench);
     if (suites.includes("memory")) await runMemory(bench);
+    if (suites.includes("huge")) await runHuge(bench);
   } finally {
     await bench.stop();
   }
@@ -102,6 +104,22 @@ async function runMemory(bench: Bench): Promise<void> {
   if (!target) return;
   for (const point of await memory(target, total, 10)) {
     print(`  ${String(point.requests).padStart(8)} requests  ${point.megabytes.toFixed(0)} MB`);
+  }
+}
+
+async function runHuge(bench: Bench): Promise<void> {
+  print("\n10 GB through sidekey: resident memory before and at most");
+  for (const target of select(bench, ({ name, form }) => name === "sidekey" && form !== "base-url")) {
+    for (const [direction, pass] of [
+      ["download", download],
+      ["upload", upload],
+    ] as const) {
+      const { gigabytes, seconds: took, beforeMegabytes, peakMegabytes } = await pass(target);
+      const speed = ((gigabytes * 1.0737e9) / took / 1e6).toFixed(0);
+      print(
+        `  ${target.form.padEnd(9)} ${direction.padEnd(9)} ${gigabytes.toFixed(1)} GB, ${speed} MB/s, ${beforeMegabytes.toFixed(0)} -> ${peakMegabytes.toFixed(0)} MB`,
+      );
+    }
   }
 }
 

@@ -1,8 +1,9 @@
-import { createServer } from "node:tls";
+import { createServer, type TLSSocket } from "node:tls";
 
 /**
  * The upstream of every benchmark, in a process of its own: TLS, keep-alive, answers prepared in advance, so that
- * it costs as little as possible. The path chooses the answer: `/1k`, `/10m`, `/sse`.
+ * it costs as little as possible. The path chooses the answer: `/1k`, `/10m`, `/sse`, `/10g` (a download of 10 GB), or
+ * `/in` (reads an upload to its end and tells its length).
  * Reads `{ key, cert }` as one JSON line from stdin and prints its port.
  */
 
@@ -26,9 +27,15 @@ process.stdin.once("data", (line) => {
     socket.on("data", (chunk: Buffer) => {
       rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
       for (let end = rest.indexOf(HEAD_END); end !== -1; end = rest.indexOf(HEAD_END)) {
-        const path = rest.toString("latin1", 4, 9);
+        const head = rest.toString("latin1", 0, end);
+        const path = head.slice(head.indexOf("/"), head.indexOf("/") + 5);
         rest = rest.subarray(end + HEAD_END.length);
-        if (path.startsWith("/sse")) void stream(socket.write.bind(socket) as (text: string) => boolean);
+        if (path.startsWith("/in")) {
+          swallow(socket, head, rest);
+          return;
+        }
+        if (path.startsWith("/10g")) void pour(socket);
+        else if (path.startsWith("/sse")) void stream(socket.write.bind(socket) as (text: string) => boolean);
         else socket.write(path.startsWith("/10m") ? LARGE : SMALL);
       }
     });
@@ -38,6 +45,34 @@ process.stdin.once("data", (line) => {
     process.stdout.write(`${typeof address === "object" && address ? address.port : 0}\n`);
   });
 });
+
+const HUGE = 10 * 1024 ** 3;
+const PIECE = Buffer.alloc(256 * 1024, "z");
+
+async function pour(socket: TLSSocket): Promise<void> {
+  socket.write(`HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: ${HUGE}\r\n\r\n`);
+  for (let sent = 0; sent < HUGE; sent += PIECE.length) {
+    if (!socket.write(PIECE)) await new Promise((resolve) => socket.once("drain", resolve));
+    if (socket.destroyed) return;
+  }
+}
+
+/** Takes the connection over until its upload is complete. */
+function swallow(socket: TLSSocket, head: string, first: Buffer): void {
+  const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? 0);
+  let received = first.length;
+  socket.removeAllListeners("data");
+  const take = (): void => {
+    if (received < length) return;
+    const body = String(received);
+    socket.end(`HTTP/1.1 200 OK\r\nContent-Length: ${body.length}\r\nConnection: close\r\n\r\n${body}`);
+  };
+  socket.on("data", (chunk: Buffer) => {
+    received += chunk.length;
+    take();
+  });
+  take();
+}
 
 /** Each event carries the time when it was sent, in milliseconds since the epoch with fractions. */
 async function stream(write: (text: string) => boolean): Promise<void> {
