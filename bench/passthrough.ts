@@ -76,3 +76,5 @@ process.stdin.once("data", (line) => {
     process.stdout.write(`${typeof address === "object" && address ? address.port : 0}\n`);
   });
 });
+
+process.once("SIGTERM", () => process.exit(0));

@@ -12,8 +12,8 @@ import { nodeTimer, steadyClockUs } from "../src/daemon/pipeline/clock.ts";
 import type { Dialer } from "../src/daemon/pipeline/dial.ts";
 import type { Downstream, Incoming } from "../src/daemon/pipeline/exchange.ts";
 import { createLimiter } from "../src/daemon/pipeline/limiter.ts";
+import { OutcomeBatch } from "../src/daemon/pipeline/outcome-batch.ts";
 import { createPipeline } from "../src/daemon/pipeline/pipeline.ts";
-import { recordOutcome } from "../src/daemon/pipeline/record.ts";
 import { SecretPool } from "../src/daemon/pipeline/secret-pool.ts";
 import { Splice } from "../src/daemon/pipeline/splice.ts";
 import { compilePolicy } from "../src/policy/compile.ts";
@@ -48,6 +48,7 @@ export async function pipelineCost(exchanges: number): Promise<number> {
     metrics: createMetrics(),
     log: createLog({ level: "info", format: "json", write: () => {}, scrubber: secrets }),
   };
+  const outcomes = new OutcomeBatch(sinks);
   const tokens = vault.loadTokenTable();
   const splice = new Splice();
   splice.attach(stubSocket, { authority: `${HOST}:443`, route: "bench", client: "app" });
@@ -63,7 +64,7 @@ export async function pipelineCost(exchanges: number): Promise<number> {
     draining: () => false,
     maxPerClient: 256,
     limitWaited: () => {},
-    record: (outcome) => recordOutcome(outcome, sinks),
+    record: (outcome) => outcomes.add(outcome),
     now: Date.now,
   });
   const basic = `Basic ${Buffer.from(`app:${token}`).toString("base64")}`;
@@ -77,6 +78,7 @@ export async function pipelineCost(exchanges: number): Promise<number> {
     await batch(exchanges / 4);
     return await batch(exchanges);
   } finally {
+    outcomes.close();
     await usage.close();
     sinks.log.close();
     secrets.close();

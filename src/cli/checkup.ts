@@ -1,9 +1,10 @@
-import { readFileSync, statfsSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statfsSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { dangerousEnvironment, type ListenAddress } from "../daemon/config.ts";
 import { summarizeCertificate } from "../daemon/ingress/certificates.ts";
 import { trustFiles } from "../daemon/ingress/trust-bundle.ts";
+import { queryUsage } from "../store/usage-query.ts";
 import type { Vault } from "../store/vault.ts";
 import type { Cli } from "./cli.ts";
 import { describeFailure } from "./failure.ts";
@@ -24,6 +25,8 @@ export type Result = Omit<Finding, "name"> & { readonly name?: string };
 
 interface Check {
   readonly name: string;
+  /** It cannot be made while daemon.yaml is refused. */
+  readonly needsConfig: boolean;
   readonly check: (cli: Cli) => readonly Result[] | Promise<readonly Result[]>;
 }
 
@@ -39,15 +42,16 @@ const ADDRESSES = ["proxy", "admin", "metrics"] as const;
 
 /** In the order of the report. */
 export const CHECKS: readonly Check[] = [
-  { name: "node", check: () => [checkNode(process.versions.node)] },
-  { name: "environment", check: (cli) => checkEnvironment(cli.environment) },
-  { name: "clock", check: (cli) => [checkClock(cli.now())] },
-  { name: "config", check: checkConfig },
-  { name: "modes", check: checkModes },
-  { name: "disk", check: checkDisk },
-  { name: "vault", check: checkVault },
-  { name: "ca", check: checkTrust },
-  { name: "ports", check: checkPorts },
+  { name: "node", needsConfig: false, check: () => [checkNode(process.versions.node)] },
+  { name: "environment", needsConfig: false, check: (cli) => checkEnvironment(cli.environment) },
+  { name: "clock", needsConfig: false, check: (cli) => [checkClock(cli.now())] },
+  { name: "config", needsConfig: false, check: checkConfig },
+  { name: "modes", needsConfig: true, check: checkModes },
+  { name: "disk", needsConfig: true, check: checkDisk },
+  { name: "vault", needsConfig: true, check: checkVault },
+  { name: "usage", needsConfig: true, check: checkUsage },
+  { name: "ca", needsConfig: true, check: checkTrust },
+  { name: "ports", needsConfig: true, check: checkPorts },
 ];
 
 function ok(text: string): Result {
@@ -127,7 +131,7 @@ function checkVault(cli: Cli): Promise<readonly Result[]> {
     const expired = credentials.filter(({ expiresAt }) => expiresAt !== null && expiresAt <= now);
     const newest = vault.listAudit({ limit: 1 }).at(-1)?.at ?? 0;
     return [
-      ok(`opens, ${credentials.length} credentials`),
+      ok(`opens; credentials: ${credentials.length}`),
       audit.ok
         ? ok(`audit intact, ${audit.entries} entries`)
         : fail(`audit: ${audit.problem}; see \`sidekey audit verify\``),
@@ -149,6 +153,13 @@ function checkPolicy(cli: Cli, vault: Vault): readonly Result[] {
   } catch (error) {
     return [{ ...fail(describeFailure(error).message), ...about }];
   }
+}
+
+/** The daemon does not start with a usage.db that it cannot read: the limits' counters are in it. */
+function checkUsage(cli: Cli): readonly Result[] {
+  const path = join(cli.config().dataDir, "usage.db");
+  queryUsage(path, { by: "day", sinceMs: 0 });
+  return [ok(existsSync(path) ? "usage.db can be read" : "no usage.db yet; the daemon makes it")];
 }
 
 function checkTrust(cli: Cli): readonly Result[] {
@@ -187,7 +198,7 @@ async function checkPorts(cli: Cli): Promise<readonly Result[]> {
 function cannotListen({ host, port }: ListenAddress): Promise<string | null> {
   return new Promise((resolve) => {
     const server = createServer();
-    server.once("error", (error: NodeJS.ErrnoException) => resolve(error.code ?? "cannot listen"));
+    server.once("error", (error: NodeJS.ErrnoException) => resolve(describeFailure(error).message));
     server.listen({ host, port, exclusive: true }, () => server.close(() => resolve(null)));
   });
 }

@@ -1,3 +1,5 @@
+import { usageError } from "./failure.ts";
+
 /** What `sidekey env --format` offers. */
 export const ENVIRONMENT_FORMATS = ["sh", "dotenv", "compose", "k8s"] as const;
 
@@ -52,9 +54,9 @@ function render(variables: ReadonlyMap<string, string>, layout: Layout): readonl
 }
 
 function assertPrintable(name: string, value: string): void {
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new Error(`"${name}" is not a name for an environment variable`);
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw usageError(`"${name}" is not a name for an environment variable`);
   // A line break would end the line, and in a comment let the rest of the value out of it.
-  if (/\p{Cc}/u.test(value)) throw new Error(`${name}: the value has a control character; remove it`);
+  if (/\p{Cc}/u.test(value)) throw usageError(`${name}: the value has a control character; remove it`);
 }
 
 /** Inside single quotes nothing is special; a single quote itself goes outside, escaped. */
@@ -70,7 +72,7 @@ function dotenvQuoted(name: string, value: string): string {
   if (/^[A-Za-z0-9_./:@,=+%-]*$/.test(value)) return value;
   if (!value.includes("'")) return `'${value}'`;
   if (!/["\\$`]/.test(value)) return `"${value}"`;
-  throw new Error(`${name}: the value mixes quotes, which .env files cannot hold; use --format sh`);
+  throw usageError(`${name}: the value mixes quotes, which .env files cannot hold; use --format sh`);
 }
 
 /** A JSON string is a YAML string. Compose and Kubernetes both expand `$` themselves, and read `$$` as one. */

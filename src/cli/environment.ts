@@ -1,5 +1,6 @@
 import { isAbsolute } from "node:path";
 import { type TrustFiles, trustFiles } from "../daemon/ingress/trust-bundle.ts";
+import { usageError } from "./failure.ts";
 
 export interface ServiceEnvironmentInput {
   /** `http://client:token@127.0.0.1:8787`, user and password percent-encoded. */
@@ -25,7 +26,7 @@ const NO_TOKEN = "sidekey";
 export function serviceEnvironment(input: ServiceEnvironmentInput): Map<string, string> {
   const proxy = parseProxyUrl(input.proxyUrl);
   if (!isAbsolute(input.dataDir)) {
-    throw new Error(
+    throw usageError(
       `dataDir: "${input.dataDir}" is relative, and the service starts elsewhere; give the absolute path`,
     );
   }
@@ -41,7 +42,7 @@ function parseProxyUrl(text: string): URL {
   const url = URL.parse(text);
   if (url?.protocol !== "http:") {
     // The text is not quoted: it may hold a token.
-    throw new Error("proxyUrl: not an http URL; write http://client:token@127.0.0.1:8787");
+    throw usageError("proxyUrl: not an http URL; write http://client:token@127.0.0.1:8787");
   }
   return url;
 }
@@ -129,7 +130,7 @@ function javaQuoted(option: string): string {
   if (!/[\s'"]/.test(option)) return option;
   if (!option.includes('"')) return `"${option}"`;
   if (!option.includes("'")) return `'${option}'`;
-  throw new Error("JAVA_TOOL_OPTIONS: the data directory has both kinds of quote in its name; use another directory");
+  throw usageError("JAVA_TOOL_OPTIONS: the data directory has both kinds of quote in its name; use another directory");
 }
 
 /**

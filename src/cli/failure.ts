@@ -35,13 +35,17 @@ export interface FailureReport {
   readonly exitCode: ExitCode;
 }
 
-/** What the operating system said, for people: EACCES alone helps nobody. */
+const CHECK_MODE = "check its owner and mode, and those of the directory above it";
+const MAKE_ROOM = "free some space and run it again; what is there already is kept";
+
+/** What the operating system said, for people: EACCES alone helps nobody. With the next step where there is one. */
 const SYSTEM_ERRORS: ReadonlyMap<string, string> = new Map([
   ["EACCES", "permission denied"],
   ["EPERM", "not permitted"],
   ["ENOENT", "no such file or directory"],
   ["ENOTDIR", "a part of the path is not a directory"],
   ["EISDIR", "is a directory"],
+  ["ERR_FS_EISDIR", "is a directory"],
   ["EEXIST", "exists already"],
   ["EROFS", "the file system is read-only"],
   ["ENOSPC", "the disk is full"],
@@ -50,12 +54,33 @@ const SYSTEM_ERRORS: ReadonlyMap<string, string> = new Map([
   ["EADDRINUSE", "the address is in use"],
   ["EADDRNOTAVAIL", "this machine does not have that address"],
 ]);
+const SYSTEM_NEXT_STEPS: ReadonlyMap<string, string> = new Map([
+  ["EACCES", CHECK_MODE],
+  ["EPERM", CHECK_MODE],
+  ["ENOSPC", MAKE_ROOM],
+  ["EDQUOT", MAKE_ROOM],
+]);
+
+/** A word longer than this is a mistake (a file's content, a key) and would fill the screen. */
+const LONGEST_WORD = 300;
+const SHOWN_OF_LONG_WORD = 60;
 
 /**
  * Turns anything thrown into what the terminal prints. Errors of our own modules carry messages
  * written for people; a message of any other error may hold anything, so it is not shown.
  */
 export function describeFailure(error: unknown): FailureReport {
+  const report = describe(error);
+  return { ...report, message: shortened(report.message) };
+}
+
+function shortened(message: string): string {
+  return message.replace(/\S+/g, (word) =>
+    word.length > LONGEST_WORD ? `${word.slice(0, SHOWN_OF_LONG_WORD)}... (${word.length} characters)` : word,
+  );
+}
+
+function describe(error: unknown): FailureReport {
   if (error instanceof CliError) {
     return { message: error.message, nextStep: error.nextStep, exitCode: error.exitCode };
   }
@@ -71,7 +96,7 @@ const OWN_ERRORS: ReadonlyMap<string, ExitCode> = new Map<string, ExitCode>([
   ["VaultSealedError", EXIT.sealed],
   ["VaultTamperedError", EXIT.failed],
   ["VaultError", EXIT.failed],
-  ["UnlockError", EXIT.sealed],
+  ["UnlockError", EXIT.failed],
   ["CertificateError", EXIT.failed],
   ["DatabaseError", EXIT.failed],
   ["ConfigError", EXIT.failed],
@@ -79,6 +104,7 @@ const OWN_ERRORS: ReadonlyMap<string, ExitCode> = new Map<string, ExitCode>([
   ["StartError", EXIT.failed],
   ["ControlInUse", EXIT.failed],
   ["PolicyError", EXIT.failed],
+  ["PolicyFileError", EXIT.failed],
   ["CatalogError", EXIT.failed],
   ["ProviderFileError", EXIT.failed],
 ]);
@@ -87,12 +113,19 @@ const OWN_ERRORS: ReadonlyMap<string, ExitCode> = new Map<string, ExitCode>([
 const OWN_CODES: ReadonlyMap<string, ExitCode> = new Map<string, ExitCode>([
   ["not_found", EXIT.notFound],
   ["vault_sealed", EXIT.sealed],
+  ["invalid", EXIT.usage],
+]);
+
+/** For classes whose message does not say what to do. */
+const OWN_NEXT_STEPS: ReadonlyMap<string, string> = new Map([
+  ["ControlInUse", "`sidekey status` shows it; stop it first, or name another directory with --data"],
 ]);
 
 function describeOwn(error: Error): FailureReport | null {
   const byClass = OWN_ERRORS.get(error.name);
   if (byClass === undefined) return null;
-  const nextStep = "nextStep" in error && typeof error.nextStep === "string" ? error.nextStep : null;
+  const given = "nextStep" in error && typeof error.nextStep === "string" ? error.nextStep : null;
+  const nextStep = given ?? OWN_NEXT_STEPS.get(error.name) ?? null;
   return { message: error.message, nextStep, exitCode: OWN_CODES.get(codeOf(error) ?? "") ?? byClass };
 }
 
@@ -101,7 +134,8 @@ function describeSystem(error: Error): FailureReport | null {
   const meaning = code === null ? undefined : SYSTEM_ERRORS.get(code);
   if (meaning === undefined) return null;
   const path = "path" in error && typeof error.path === "string" ? `${error.path}: ` : "";
-  return { message: `${path}${meaning} (${code})`, nextStep: null, exitCode: EXIT.failed };
+  const nextStep = SYSTEM_NEXT_STEPS.get(code ?? "") ?? null;
+  return { message: `${path}${meaning} (${code})`, nextStep, exitCode: EXIT.failed };
 }
 
 function codeOf(error: Error): string | null {

@@ -1,4 +1,5 @@
 import { type Config, dangerousEnvironment } from "../daemon/config.ts";
+import { assertSocketFits } from "../daemon/setup-data-dir.ts";
 import type { Unlocker } from "../store/wrappers.ts";
 import type { Cli } from "./cli.ts";
 import { CliError, EXIT, type ExitCode } from "./failure.ts";
@@ -15,6 +16,7 @@ export async function runInForeground(
   onReady: (proxy: string, metrics: string | null) => void,
 ): Promise<ExitCode> {
   refuseDangerousEnvironment(cli);
+  assertSocketFits(start.config.dataDir);
   // Only here: the other commands should not pay for loading the daemon.
   const { startDaemon } = await import("../daemon/daemon.ts");
   const daemon = await startDaemon({
@@ -39,7 +41,10 @@ export async function runInForeground(
   process.on("SIGTERM", onSignal);
   const onReload = (): void => {
     daemon.reload().then(
-      ({ ok, problems }) => cli.terminal.note(ok ? "policy reloaded" : problems.join("\n")),
+      ({ ok, problems }) =>
+        ok
+          ? cli.terminal.note("policy reloaded")
+          : cli.terminal.warn(`the policy was refused, the last good one stays:\n${problems.join("\n")}`),
       () => cli.terminal.warn("the policy could not be reloaded"),
     );
   };

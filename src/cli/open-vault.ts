@@ -52,5 +52,12 @@ export function askOnce(unlocker: Unlocker): Unlocker {
 
 export function toUnlocker(cli: Cli, entry: UnlockConfig): Unlocker {
   if ("file" in entry) return { kind: "file", path: entry.file };
-  return { kind: "passphrase", read: () => cli.prompter.ask("Vault passphrase", { hidden: true }) };
+  const read = async (): Promise<Secret> => {
+    // What the prompter itself would say is about keys that are being stored.
+    if (!cli.prompter.interactive) {
+      throw new CliError("no terminal to ask at; run it at one, or name a key file under `unlock:` in daemon.yaml");
+    }
+    return await cli.prompter.ask("Vault passphrase", { hidden: true });
+  };
+  return { kind: "passphrase", read };
 }

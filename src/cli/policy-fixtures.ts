@@ -19,7 +19,7 @@ const fixture = z.strictObject({
   route: z.string().optional(),
 });
 
-const fixtures = z.array(fixture).min(1);
+const fixtures = z.array(fixture, { error: "must be a list of expectations" }).min(1, "is empty");
 
 export type Fixture = z.infer<typeof fixture>;
 
@@ -37,7 +37,7 @@ export function readFixtures(file: string): readonly Fixture[] {
   if (checked.success) return checked.data;
   const problems = checked.error.issues.map((issue) => {
     const path = issue.path.map((step) => (typeof step === "number" ? step : String(step)));
-    return `${file}:${yaml.lineOf(path).line} ${formatPath(path)}: ${issue.message}`;
+    return `${file}:${yaml.lineOf(path).line} ${formatPath(path) || "the file"}: ${issue.message}`;
   });
   throw new CliError(problems.join("\n"), {
     nextStep: "an entry is { name, url, method?, client?, expect: allow|deny, reason?, route? }",
@@ -49,7 +49,8 @@ function parse(file: string): ReturnType<typeof parseYamlStrict> {
     return parseYamlStrict(readFileSync(file, "utf8"), file);
   } catch (error) {
     if (error instanceof YamlProblem) throw new CliError(error.message);
-    throw error;
+    // Node leaves the path out of what a failed read says.
+    throw Object.assign(error instanceof Error ? error : new Error("unreadable"), { path: file });
   }
 }
 

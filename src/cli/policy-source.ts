@@ -1,10 +1,10 @@
-import { readFileSync } from "node:fs";
 import { relative } from "node:path";
 import { absoluteTarget } from "../daemon/ingress/target.ts";
 import { ProxyError } from "../daemon/pipeline/errors.ts";
+import { readPolicyFile } from "../daemon/policy-file.ts";
 import { compilePolicy, type KnownObjects, type PolicySnapshot } from "../policy/compile.ts";
 import type { PolicyQuery } from "../policy/decide.ts";
-import { parsePolicy } from "../policy/parse.ts";
+import { type PolicyDocument, parsePolicy } from "../policy/parse.ts";
 import type { PolicyProblem } from "../policy/problem.ts";
 import type { Vault } from "../store/vault.ts";
 import type { Cli } from "./cli.ts";
@@ -30,13 +30,17 @@ export function knownObjects(vault: Vault, nowMs: number): KnownObjects {
 
 /**
  * Reads and compiles the policy file as the daemon would.
- * @throws PolicyError, CatalogError
+ * @throws PolicyError, PolicyFileError, CatalogError
  */
 export function compilePolicyFile(cli: Cli, known: KnownObjects): CheckedPolicy {
+  const document = readPolicy(cli);
+  return { file: document.file, ...compilePolicy(document, cli.catalog(), known, "cli") };
+}
+
+/** @throws PolicyError, PolicyFileError */
+export function readPolicy(cli: Cli): PolicyDocument {
   const { policyFile } = cli.config();
-  const file = shortPath(policyFile);
-  const document = parsePolicy(readFileSync(policyFile, "utf8"), file);
-  return { file, ...compilePolicy(document, cli.catalog(), known, "cli") };
+  return parsePolicy(readPolicyFile(policyFile), shortPath(policyFile));
 }
 
 export function shortPath(path: string): string {

@@ -51,6 +51,9 @@ const PASSPHRASE: WantedField = { name: "passphrase", label: "New passphrase", s
  * @throws CliError when the two differ
  */
 export async function newPassphrase(devices: SecretDevices, stdin: boolean): Promise<Secret> {
+  if (!stdin && !devices.prompter.interactive) {
+    throw new CliError("no terminal to ask at", { nextStep: "give the passphrase with --stdin" });
+  }
   const wanted = stdin ? [PASSPHRASE] : [PASSPHRASE, { ...PASSPHRASE, name: "again", label: "The same again" }];
   const typed = await collectSecrets(wanted, { stdin, files: [] }, devices);
   const passphrase = typed.get("passphrase");

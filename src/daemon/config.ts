@@ -125,7 +125,7 @@ function readIfExists(file: string, configDir: string, explicit: boolean): strin
     return readFileSync(file, "utf8");
   } catch (error) {
     const code = errorCode(error);
-    if (code !== "ENOENT") throw unreadable(`${file} cannot be read (${code}); check its permissions`);
+    if (code !== "ENOENT") throw unreadable(`${file} cannot be read (${code}); check --config, the file and its mode`);
   }
   if (explicit && !existsSync(configDir)) throw unreadable(`${configDir} does not exist; check --config`);
   return null;

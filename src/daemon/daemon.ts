@@ -22,8 +22,8 @@ import { Dialer } from "./pipeline/dial.ts";
 import type { ProxyError } from "./pipeline/errors.ts";
 import type { Outcome } from "./pipeline/exchange.ts";
 import { createLimiter, type Limiter } from "./pipeline/limiter.ts";
+import { OutcomeBatch } from "./pipeline/outcome-batch.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
-import { recordOutcome } from "./pipeline/record.ts";
 import { SecretPool } from "./pipeline/secret-pool.ts";
 import { Splice } from "./pipeline/splice.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
@@ -104,6 +104,7 @@ interface Base {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly usage: UsageWriter;
+  readonly outcomes: OutcomeBatch;
   readonly limiter: Limiter;
   readonly splice: Splice;
   readonly secrets: SecretPool;
@@ -118,9 +119,10 @@ async function buildBase(options: DaemonOptions, parts: Parts): Promise<Base> {
   await selfCheck(Date.now());
   const splice = new Splice();
   const open = (id: string, version: number) => vault.openFields(id, version, "inject");
-  const secrets = new SecretPool(open, config.secretsIdleMs);
+  // Closed after the log, which scrubs its last lines with what is open here.
+  const secrets = parts.keep(new SecretPool(open, config.secretsIdleMs));
   const log = parts.keep(createLog({ ...config.log, write: options.writeLog, scrubber: secrets }));
-  parts.keep(secrets);
+  const metrics = createMetrics();
   const usagePath = join(config.dataDir, "usage.db");
   const table = new LimitTable();
   table.importState(loadLimitState(usagePath), steadyClockUs());
@@ -129,12 +131,14 @@ async function buildBase(options: DaemonOptions, parts: Parts): Promise<Base> {
     startUsageWriter(usagePath, { ...config.usage, onProblem: (problem) => log.error("usage", { problem }) }),
   );
   parts.keep(startLimitStateSaver(usage, () => limiter.changedState()));
+  const outcomes = parts.keep(new OutcomeBatch({ usage, log, metrics }));
   const base: Base = {
     vault,
     view: parts.keep(watchVault(vault, () => base.onVaultChange(), failureLogger(log, "vault_watch"))),
     log,
-    metrics: createMetrics(),
+    metrics,
     usage,
+    outcomes,
     limiter,
     splice,
     secrets,
@@ -226,7 +230,9 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   });
   parts.keep({ close: () => ingress.destroy() });
   const ready = () => readiness(vault, state);
-  const metricsServer = config.listen.metrics ? createMetricsServer(metrics, { ready }) : null;
+  const metricsServer = config.listen.metrics
+    ? createMetricsServer(metrics, { ready, beforeScrape: () => base.outcomes.flush() })
+    : null;
   if (metricsServer) parts.keep(closing(metricsServer));
   return { ingress, metricsServer };
 }
@@ -235,7 +241,7 @@ function recorder(base: Base, control: Control): PipelineOptions["record"] {
   const logInternal = failureLogger(base.log, "internal");
   return (outcome: Outcome, failure: ProxyError | null) => {
     base.state.inFlight--;
-    recordOutcome(outcome, base);
+    base.outcomes.add(outcome);
     control.publish(outcome);
     if (outcome.outcome === "internal" || outcome.reason === "credential_not_opened") logInternal(failure?.cause);
   };

@@ -4,6 +4,8 @@ import type { Metrics } from "./metrics.ts";
 export interface Health {
   /** False while the vault is sealed or the daemon drains: no traffic should be sent here. */
   ready(): { ok: boolean; reason: string };
+  /** Brings the numbers up to date. */
+  beforeScrape(): void;
 }
 
 /** `/metrics`, `/healthz`, `/readyz` and nothing else. */
@@ -23,6 +25,7 @@ export function createMetricsServer(metrics: Metrics, health: Health): Server {
         return reply(ok ? 200 : 503, "text/plain", `${reason}\n`);
       }
       if (path !== "/metrics") return reply(404, "text/plain", "only /metrics, /healthz and /readyz are here\n");
+      health.beforeScrape();
       metrics.render().then(
         (text) => reply(200, metrics.contentType, text),
         () => reply(500, "text/plain", "metrics could not be rendered\n"),

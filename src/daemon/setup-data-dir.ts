@@ -1,4 +1,5 @@
 import { chmodSync, mkdirSync, readdirSync, type Stats, statSync } from "node:fs";
+import { join } from "node:path";
 
 /** A directory that setup will not touch, and what to do about it. */
 export class SetupError extends Error {
@@ -13,6 +14,7 @@ export class SetupError extends Error {
 
 const PRIVATE_MODE = 0o700;
 const OTHERS = 0o077;
+const MAX_SOCKET_PATH_BYTES = 107;
 /** Any one of these says that the directory is ours; a vault that was being made counts too. */
 const OUR_FILES = /^(?:vault\.db|root\.key$|usage\.db|audit\.anchor)/;
 /** Found in directories that are empty to their owner: a mounted volume, a placeholder for git. */
@@ -24,6 +26,7 @@ const NOTHING: ReadonlySet<string> = new Set(["lost+found", ".gitkeep", ".gitign
  * @throws SetupError when it belongs to somebody else, is open to others or holds other things
  */
 export function prepareDataDir(dir: string): string[] {
+  assertSocketFits(dir);
   const stat = statOrNull(dir);
   if (stat === null) {
     mkdirSync(dir, { recursive: true, mode: PRIVATE_MODE });
@@ -49,6 +52,16 @@ export function prepareDataDir(dir: string): string[] {
     return [`set the mode of ${dir} to 0700`];
   }
   throw new SetupError(`${dir} is open to other users (mode 0${(stat.mode & 0o777).toString(8)})`, `chmod 700 ${dir}`);
+}
+
+/** @throws SetupError when the control socket's path would be longer than the system allows (sun_path, unix(7)) */
+export function assertSocketFits(dir: string): void {
+  const length = Buffer.byteLength(join(dir, "daemon.sock"));
+  if (length <= MAX_SOCKET_PATH_BYTES) return;
+  throw new SetupError(
+    `${dir} is too long a path: daemon.sock in it has ${length} bytes, at most ${MAX_SOCKET_PATH_BYTES} are possible`,
+    "name a shorter one with --data",
+  );
 }
 
 function statOrNull(dir: string): Stats | null {

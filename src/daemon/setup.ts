@@ -9,7 +9,7 @@ import type { Unlocker } from "../store/wrappers.ts";
 import { createRoot, type Root } from "./ingress/certificate-authority.ts";
 import { writeTrustFiles } from "./ingress/trust-bundle.ts";
 import { installConfig } from "./setup-config.ts";
-import { prepareDataDir } from "./setup-data-dir.ts";
+import { prepareDataDir, SetupError } from "./setup-data-dir.ts";
 
 /** Client of the sample policy whose token the first start makes. */
 export const FIRST_CLIENT = "app";
@@ -72,6 +72,7 @@ export async function ensureSetup(options: SetupOptions): Promise<SetupResult> {
 async function openOrCreate(options: SetupOptions): Promise<{ vault: Vault; created: boolean }> {
   const { dataDir, unlockers, actor } = options;
   if (!existsSync(join(dataDir, "vault.db"))) {
+    assertNoVaultLost(dataDir);
     return { vault: await createVault(dataDir, unlockers[0], { actor }), created: true };
   }
   const vault = openVault(dataDir, { actor });
@@ -82,6 +83,16 @@ async function openOrCreate(options: SetupOptions): Promise<{ vault: Vault; crea
     vault.close();
     throw error;
   }
+}
+
+/** The anchor is written after the vault it belongs to, and tells of a vault that was there. */
+function assertNoVaultLost(dataDir: string): void {
+  const anchor = join(dataDir, "audit.anchor");
+  if (!existsSync(anchor)) return;
+  throw new SetupError(
+    `${anchor} belongs to a vault, but there is no vault.db`,
+    "put vault.db back from a backup; to begin anew name an empty directory with --data",
+  );
 }
 
 /**

@@ -33,8 +33,14 @@ const SECRET_CHARACTERS = 43;
 const TOKEN_CHARACTERS = PREFIX.length + ID_CHARACTERS + 1 + SECRET_CHARACTERS;
 const BASE32 = "abcdefghijklmnopqrstuvwxyz234567";
 const CLIENT_NAME = /^[a-z0-9][a-z0-9._-]{0,63}$/;
+/** Shown in lists, so nothing that breaks a line. */
+const LABEL = /^\P{Cc}{0,200}$/u;
 /** Compared with when no token has the id: no SHA-256 of anything we hand out. */
 const NO_DIGEST = Buffer.alloc(32);
+
+export function isClientName(text: string): boolean {
+  return CLIENT_NAME.test(text);
+}
 
 /**
  * Makes a token `skc_<10 base32>_<43 base64url>`. Only the SHA-256 of the last part is stored; 256 random bits
@@ -47,11 +53,14 @@ export function addClientToken(
   options: { expiresAt?: number | null; label?: string },
   actor: string,
 ): { token: string; id: string } {
-  if (!CLIENT_NAME.test(client)) {
+  if (!isClientName(client)) {
     throw new VaultError(
       "invalid",
       `client "${client}": use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit`,
     );
+  }
+  if (!LABEL.test(options.label ?? "")) {
+    throw new VaultError("invalid", `the label of a token of ${client}: use up to 200 characters, no line breaks`);
   }
   const id = [...randomBytes(ID_CHARACTERS)].map((byte) => BASE32.charAt(byte & 31)).join("");
   const secret = randomBytes(SECRET_BYTES).toString("base64url");

@@ -11,7 +11,7 @@ import {
   type Stats,
   statSync,
 } from "node:fs";
-import { dirname } from "node:path";
+import { basename, dirname } from "node:path";
 import SQLite from "better-sqlite3";
 import { VAULT_MIGRATIONS } from "./migrations.ts";
 
@@ -97,8 +97,9 @@ function openDatabase(path: string, kind: Kind, create: boolean): Database {
   try {
     guard(path, () => {
       assertSqliteVersion(db.prepare("SELECT sqlite_version()").pluck().get() as string, path);
-      applyPragmas(db, kind);
+      // Before the first pragma that writes: a file that is not ours stays as it is.
       if (!(create && isEmpty(db))) assertKind(db, path, kind);
+      applyPragmas(db, kind);
       migrate(db, path, kind);
       if (kind.exactSchema) assertSchema(db, path, kind);
     });
@@ -137,7 +138,13 @@ function applyPragmas(db: Database, kind: Kind): void {
 function assertKind(db: Database, path: string, kind: Kind): void {
   const found = db.pragma("application_id", { simple: true }) as number;
   if (found === kind.applicationId) return;
-  throw new DatabaseError("corrupt", path, `this is not a sidekey ${kind.what}; restore the file from a backup`);
+  throw new DatabaseError("corrupt", path, `this is not a sidekey ${kind.what}; ${remedy(path)}`);
+}
+
+/** usage.db holds nothing that cannot be done without. */
+function remedy(path: string): string {
+  const move = basename(path) === "usage.db" ? `, or move it and its -wal file away to begin an empty one` : "";
+  return `restore it from a backup${move}`;
 }
 
 function migrate(db: Database, path: string, kind: Kind): void {
@@ -196,7 +203,7 @@ export function assertDirectoryPrivate(directory: string): void {
 function assertFilePrivate(path: string): void {
   // lstat: SQLite would follow a planted link and create the -wal file beside its target.
   const stat = statOrThrow(path, lstatSync);
-  if (!stat.isFile()) throw new DatabaseError("permissions", path, "is not a regular file");
+  if (!stat.isFile()) throw new DatabaseError("permissions", path, `is not a regular file; ${remedy(path)}`);
   assertPrivate(stat, path, "600");
 }
 
@@ -239,9 +246,11 @@ function describeSqliteError(error: unknown, path: string): unknown {
   if (!(error instanceof SQLite.SqliteError)) return error;
   const code = error.code;
   const make = (kind: DatabaseErrorCode, text: string) => new DatabaseError(kind, path, text, error);
-  if (/^SQLITE_(CORRUPT|NOTADB)/.test(code)) return make("corrupt", "is damaged; restore it from a backup");
-  if (code === "SQLITE_FULL")
+  if (/^SQLITE_(CORRUPT|NOTADB)/.test(code)) return make("corrupt", `is damaged; ${remedy(path)}`);
+  // SHMSIZE: the -shm file could not be made larger.
+  if (code === "SQLITE_FULL" || code === "SQLITE_IOERR_SHMSIZE") {
     return make("full", "the disk is full; nothing was changed. Free some space and try again");
+  }
   if (/^SQLITE_(BUSY|LOCKED)/.test(code)) {
     return make(
       "busy",

@@ -53,9 +53,12 @@ export class VaultSealedError extends Error {
 export class VaultTamperedError extends Error {
   override readonly name = "VaultTamperedError";
   readonly object: string;
+  /** What is wrong with it, without what to do. */
+  readonly problem: string;
 
   constructor(object: string, problem: string) {
     super(`${object}: ${problem}; nothing was opened. Run \`sidekey audit verify\`, then restore a backup`);
     this.object = object;
+    this.problem = problem;
   }
 }

@@ -116,8 +116,13 @@ async function openRootKey(db: Database, unlockers: readonly Unlocker[]): Promis
       problems.push({ by, code, message: error instanceof Error ? error.message : String(error) });
     }
   }
-  const reasons = problems.map((problem) => `${problem.by}: ${problem.message}`).join("; ");
+  const reasons = problems.map(reasonOf).join("; ");
   throw new VaultSealedError(`the vault stays sealed: ${reasons || "no unlocker is configured"}`, problems);
+}
+
+/** Most messages about a key file name it themselves. */
+function reasonOf({ by, message }: UnlockProblem): string {
+  return message.startsWith(by.replace(/^file /, "")) ? message : `${by}: ${message}`;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { openUsageDatabase } from "./database.ts";
+import { guard, openUsageDatabase } from "./database.ts";
 import type { UsageWriter } from "./usage.ts";
 import type { LimitStateRow } from "./usage-record.ts";
 import { USAGE_MIGRATIONS } from "./usage-schema.ts";
@@ -16,7 +16,7 @@ export function loadLimitState(path: string): LimitStateRow[] {
   if (!existsSync(path)) return [];
   const db = openUsageDatabase(path, USAGE_MIGRATIONS);
   try {
-    return db.prepare("SELECT key, state FROM limit_state").all() as LimitStateRow[];
+    return guard(path, () => db.prepare("SELECT key, state FROM limit_state").all() as LimitStateRow[]);
   } finally {
     db.close();
   }

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { openUsageDatabase } from "./database.ts";
+import { guard, openUsageDatabase } from "./database.ts";
 import { DAY_MS, HOUR_MS, LATENCY_BOUNDS_MS, LATENCY_COLUMNS, ROLLUP_SUMS, USAGE_MIGRATIONS } from "./usage-schema.ts";
 
 export type UsageGroup = "route" | "client" | "credential" | "provider" | "day" | "hour";
@@ -38,7 +38,8 @@ export function queryUsage(path: string, query: UsageQuery): UsageRow[] {
   const db = openUsageDatabase(path, USAGE_MIGRATIONS);
   try {
     const { sql, from } = selectFor(query);
-    return (db.prepare(sql).all(...from) as Sums[]).map((sums) => rowOf(sums, query.by));
+    const sums = guard(path, () => db.prepare(sql).all(...from) as Sums[]);
+    return sums.map((each) => rowOf(each, query.by));
   } finally {
     db.close();
   }

@@ -44,6 +44,7 @@ export type UsageMessage =
   | { readonly kind: "close"; readonly id: number };
 
 export interface UsageAck {
+  /** 0: about no message, only a problem to tell. */
   readonly id: number;
   /** Why the message could not be carried out, with the next step; null when it was. */
   readonly problem: string | null;

@@ -1,3 +1,4 @@
+import { statSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { type Database, guard, openUsageDatabase } from "./database.ts";
 import {
@@ -65,10 +66,37 @@ function prepare(db: Database) {
   };
 }
 
-function serve(port: NonNullable<typeof parentPort>, { path, keepDays }: UsageWorkerData): void {
+interface OpenFile {
+  readonly db: Database;
+  readonly statements: ReturnType<typeof prepare>;
+  readonly identity: string | null;
+}
+
+function openFile(path: string): OpenFile {
   const db = guard(path, () => openUsageDatabase(path, USAGE_MIGRATIONS));
-  const statements = prepare(db);
+  return { db, statements: prepare(db), identity: identityOf(path) };
+}
+
+/** Null when nothing has the name. */
+function identityOf(path: string): string | null {
+  const stat = statSync(path, { throwIfNoEntry: false });
+  return stat === undefined ? null : `${stat.dev}:${stat.ino}`;
+}
+
+function serve(port: NonNullable<typeof parentPort>, { path, keepDays }: UsageWorkerData): void {
+  let opened: OpenFile | null = openFile(path);
   let closing = false;
+
+  /** Somebody may delete or replace the file; what is written into one without a name is lost without an error. */
+  function file(): OpenFile {
+    if (opened !== null && opened.identity === identityOf(path)) return opened;
+    opened?.db.close();
+    opened = null;
+    opened = openFile(path);
+    const problem = `${path}: was deleted or replaced while sidekey was running; usage goes on in the file there now`;
+    port.postMessage({ id: 0, problem } satisfies UsageAck);
+    return opened;
+  }
 
   function attempt(id: number, work: () => void): void {
     let problem: string | null = null;
@@ -85,7 +113,7 @@ function serve(port: NonNullable<typeof parentPort>, { path, keepDays }: UsageWo
     const beforeMs = (Math.floor(nowMs / DAY_MS) - keepDays) * DAY_MS;
     const step = (): void => {
       try {
-        if (!closing && !statements.expireSlice(beforeMs)) {
+        if (!closing && !file().statements.expireSlice(beforeMs)) {
           setTimeout(step, SLICE_PAUSE_MS);
           return;
         }
@@ -101,12 +129,12 @@ function serve(port: NonNullable<typeof parentPort>, { path, keepDays }: UsageWo
 
   port.on("message", (message: UsageMessage) => {
     if (message.kind === "batch")
-      attempt(message.id, () => statements.writeBatch(JSON.parse(message.rows) as UsageRow[]));
-    else if (message.kind === "limits") attempt(message.id, () => statements.writeLimits(message.rows));
+      attempt(message.id, () => file().statements.writeBatch(JSON.parse(message.rows) as UsageRow[]));
+    else if (message.kind === "limits") attempt(message.id, () => file().statements.writeLimits(message.rows));
     else if (message.kind === "sweep") sweep(message.id, message.nowMs);
     else {
       closing = true;
-      attempt(message.id, () => db.close());
+      attempt(message.id, () => void opened?.db.close());
       port.close();
     }
   });

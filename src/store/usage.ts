@@ -135,7 +135,7 @@ class ThreadedUsageWriter implements UsageWriter {
       name: "sidekey-usage",
       // The thread needs nothing from the environment, and its memory is bounded apart from the proxy's.
       env: {},
-      resourceLimits: { maxOldGenerationSizeMb: 128 },
+      resourceLimits: { maxOldGenerationSizeMb: 128, maxYoungGenerationSizeMb: 4 },
     });
     worker.unref();
     worker.on("message", (ack: UsageAck) => this.#acknowledge(ack));

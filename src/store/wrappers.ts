@@ -88,7 +88,7 @@ export async function unwrapRootKey(wrappers: readonly Wrapper[], unlocker: Unlo
   if (unlocker.kind === "file") {
     throw new UnlockError(
       "wrong_key",
-      `${unlocker.path} is the key of another vault, or the vault's file wrapper was changed`,
+      `${unlocker.path} is the key of another vault, or the vault's file wrapper was changed; put the right key file back`,
     );
   }
   throw new UnlockError("wrong_passphrase", "the passphrase is wrong, or the vault's passphrase wrapper was changed");

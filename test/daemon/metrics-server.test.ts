@@ -6,7 +6,7 @@ import { createMetrics, type Metrics } from "../../src/daemon/metrics.ts";
 import { createMetricsServer } from "../../src/daemon/metrics-server.ts";
 
 async function startMetrics(t: TestContext, metrics: Metrics = createMetrics(), ready = { ok: true, reason: "ready" }) {
-  const server = createMetricsServer(metrics, { ready: () => ready });
+  const server = createMetricsServer(metrics, { ready: () => ready, beforeScrape: () => {} });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   t.after(() => {

@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import { VaultTamperedError } from "../../store/errors.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, EXIT, usageError } from "../failure.ts";
 import { withVault } from "../open-vault.ts";
@@ -50,17 +51,25 @@ async function listEntries(cli: Cli, options: ListOptions): Promise<void> {
   cli.terminal.out(renderTable(["seq", "time", "actor", "action", "object", "detail"], rows));
 }
 
+const nextStep =
+  "keep the data directory as it is for the investigation and treat the stored keys as exposed;\n" +
+  "then put back a backup, vault.db and audit.anchor of the same moment";
+
+/** What stops the vault from opening tells to run this very command. */
+function notOpened(error: unknown): never {
+  if (error instanceof VaultTamperedError) throw new CliError(`${error.object}: ${error.problem}`, { nextStep });
+  throw error;
+}
+
 async function verifyChain(cli: Cli, json: boolean): Promise<void> {
-  const result = await withVault(cli, (vault) => vault.verifyAudit());
+  const result = await withVault(cli, (vault) => vault.verifyAudit()).catch(notOpened);
   if (json) {
     cli.terminal.json(result);
     if (!result.ok) cli.exit(EXIT.failed);
     return;
   }
   if (!result.ok) {
-    throw new CliError(`the audit record was changed: entry ${result.firstBadSeq}: ${result.problem}`, {
-      nextStep: "keep the data directory as it is for the investigation and treat the stored keys as exposed",
-    });
+    throw new CliError(`the audit record was changed: entry ${result.firstBadSeq}: ${result.problem}`, { nextStep });
   }
   cli.terminal.status(
     "ok",

@@ -3,6 +3,7 @@ import type { Cli } from "../cli.ts";
 import { usageError } from "../failure.ts";
 import { withVault } from "../open-vault.ts";
 import { formatTime, parseExpiry, renderTable } from "../output.ts";
+import { readPolicy } from "../policy-source.ts";
 
 /** `client add|list|revoke`: the tokens by which services are known. */
 export function registerClient(program: Command, cli: Cli): void {
@@ -36,6 +37,18 @@ async function addToken(cli: Cli, client: string, options: AddOptions): Promise<
   );
   cli.terminal.note(`Token ${added.id} of client ${client}. Store it now: it is not shown again.`);
   cli.terminal.out(added.token);
+  if (policyLacks(cli, client)) {
+    cli.terminal.warn(`policy.yaml has no client ${client}; requests with the token are refused until it does`);
+  }
+}
+
+/** A policy that cannot be read is another command's matter; the token is good whatever it says. */
+function policyLacks(cli: Cli, client: string): boolean {
+  try {
+    return !Object.hasOwn(readPolicy(cli).content.clients, client);
+  } catch {
+    return false;
+  }
 }
 
 function expiry(text: string, nowMs: number): number {

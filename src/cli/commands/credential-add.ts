@@ -86,7 +86,8 @@ function makePlan(provider: Provider, options: AddOptions, nowMs: number): Plan 
     throw usageError(`${provider.id} has no environment of that name`, `its environments are: ${names}`);
   }
   const name = options.name ?? `${provider.id}-main`;
-  if (!CREDENTIAL_NAME.test(name)) throw usageError("--name takes lower-case letters, digits and -");
+  if (!CREDENTIAL_NAME.test(name))
+    throw usageError("--name takes up to 64 lower-case letters, digits and -", "for example fmp-main");
   if (options.ownerUser !== undefined && !USER_ID.test(options.ownerUser)) {
     throw usageError("--owner-user takes up to 128 printable ASCII characters without spaces");
   }
@@ -126,7 +127,7 @@ function chooseHosts(providerId: string, patterns: readonly HostPattern[], wante
   }
   for (const host of wanted) {
     if (!patterns.some((pattern) => covers(pattern, host))) {
-      throw usageError(`--host ${host} is no host of ${providerId} in this environment`, `choose from: ${offered}`);
+      throw usageError(`--host "${host}" is no host of ${providerId} in this environment`, `choose from: ${offered}`);
     }
   }
   return [...new Set(wanted)];

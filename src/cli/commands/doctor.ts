@@ -14,7 +14,9 @@ export function registerDoctor(program: Command, cli: Cli): void {
 
 async function examine(cli: Cli, json: boolean): Promise<void> {
   const findings: Finding[] = [];
-  for (const { name, check } of CHECKS) {
+  for (const { name, check, needsConfig } of CHECKS) {
+    // One mistake in daemon.yaml should not be told once per check.
+    if (needsConfig && findings.some((finding) => finding.name === "config" && finding.mark === "fail")) continue;
     try {
       findings.push(...(await check(cli)).map((finding) => ({ name, ...finding })));
     } catch (error) {

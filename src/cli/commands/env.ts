@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { isClientName } from "../../store/clients.ts";
 import type { Cli } from "../cli.ts";
 import { baseUrlEnvironment, serviceEnvironment } from "../environment.ts";
 import { ENVIRONMENT_FORMATS, type EnvironmentFormat, formatEnvironment } from "../environment-format.ts";
@@ -11,6 +12,8 @@ import { proxyAddress, proxyUrl } from "../service-address.ts";
 const PLACEHOLDER = "SIDEKEY_TOKEN";
 const TOKEN_FIELD = { name: "token", label: "Client token", secret: true, hint: null };
 const TOKEN_SHAPE = /^[A-Za-z0-9_-]{16,200}$/;
+
+const ADDRESS = /^(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253}):[1-9][0-9]{0,4}$/;
 
 interface EnvOptions {
   readonly client: string;
@@ -41,6 +44,10 @@ async function printEnvironment(cli: Cli, options: EnvOptions): Promise<void> {
   if (options.newToken === true && options.tokenStdin === true) {
     throw usageError("--new-token and --token-stdin exclude each other");
   }
+  if (options.address !== undefined && !ADDRESS.test(options.address)) {
+    throw usageError("--address takes host:port", "for example sidekey:8787");
+  }
+  if (!isClientName(options.client)) throw usageError("--client takes the name of a client of policy.yaml");
   const config = cli.config();
   const token = await chooseToken(cli, options);
   const url = proxyUrl(options.address ?? proxyAddress(config), options.client, token ?? PLACEHOLDER);

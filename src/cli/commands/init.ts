@@ -28,8 +28,8 @@ function firstSteps(prepared: Prepared, token: string): string {
     "Token of client app. Store it now: it is not shown again.",
     `  ${token}`,
     "",
-    "Store your first key:   sidekey credential add fmp",
-    "Start the daemon:       sidekey serve",
+    "Store your first key:     sidekey credential add fmp",
+    "Start the daemon:         sidekey serve",
     "Environment of a service: sidekey env",
     `Back up ${unlockText(prepared)}: without it nothing in the vault can be opened.`,
   ]);

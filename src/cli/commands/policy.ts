@@ -70,7 +70,7 @@ function place(file: string, problem: PolicyProblem): string {
 
 async function explainUrl(cli: Cli, url: string, options: ExplainOptions): Promise<void> {
   const query = policyQuery(url, options);
-  const { snapshot } = await loadPolicy(cli);
+  const { file, snapshot, warnings } = await loadPolicy(cli);
   const { decision, steps } = explain(snapshot, query);
   if (!decision.allow) cli.exit(EXIT.failed);
   const route = decision.route?.id ?? null;
@@ -79,6 +79,10 @@ async function explainUrl(cli: Cli, url: string, options: ExplainOptions): Promi
     return cli.terminal.json({ query, ...verdict, route, steps });
   }
   for (const step of steps) cli.terminal.status(step.ok ? "ok" : "fail", `${step.rule.padEnd(10)}  ${step.text}`);
+  // A key that is not there yet is no matter of policy, and still the request would fail.
+  for (const warning of warnings.filter(({ path }) => path.startsWith(`routes.${route}.`))) {
+    cli.terminal.warn(place(file, warning));
+  }
   cli.terminal.out(
     decision.allow
       ? `allowed by route ${route}`

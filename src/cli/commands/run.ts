@@ -89,6 +89,6 @@ function cannotStart(command: string, error: NodeJS.ErrnoException): CliError {
   const exitCode = error.code === "ENOENT" ? EXIT.notFound : EXIT.failed;
   return new CliError(`cannot start ${command} (${error.code ?? "unknown"})`, {
     exitCode,
-    nextStep: "is it on the PATH?",
+    nextStep: exitCode === EXIT.notFound ? "is it on the PATH?" : "is it a program that this user may run?",
   });
 }

@@ -3,6 +3,15 @@ import type { Cli } from "../cli.ts";
 import { EXIT } from "../failure.ts";
 import { formatSpan, formatTime, renderFacts } from "../output.ts";
 
+/** For those whose name in JSON is not enough for a reader. */
+const LABELS: ReadonlyMap<string, string> = new Map([
+  ["inFlight", "in flight"],
+  ["upstreamPools", "upstream pools"],
+  ["certificatesMinted", "certificates made"],
+  ["usage", "usage waiting"],
+  ["usageDropped", "usage lost"],
+]);
+
 /** `status`: asks the running daemon. Exit 0 running, 1 not running or policy refused, 3 sealed. */
 export function registerStatus(program: Command, cli: Cli): void {
   program
@@ -25,8 +34,9 @@ async function showStatus(cli: Cli, json: boolean): Promise<void> {
       ["vault", status.sealed ? "sealed" : "open"],
       ["policy", `${status.policy.ok ? "ok" : "last change refused"}, revision ${status.policy.revision}`],
       ...listeners.map(([name, address]) => [name, String(address)] as const),
-      ...Object.entries(status.counts).map(([name, count]) => [name, String(count)] as const),
-      ...Object.entries(status.queue).map(([name, count]) => [name, String(count)] as const),
+      ...Object.entries({ ...status.counts, ...status.queue }).map(
+        ([name, count]) => [LABELS.get(name) ?? name, String(count)] as const,
+      ),
     ]),
   );
   for (const problem of status.policy.problems) cli.terminal.warn(problem);
