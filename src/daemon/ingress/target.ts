@@ -82,8 +82,23 @@ export function connectAuthority(head: RequestHead): Authority {
   return { host: authority.host, port: authority.port };
 }
 
-/** The client's port 80 only says that it spoke HTTP to us. */
+/** A service talks to few hosts, again and again. */
+const MAX_KNOWN = 500;
+const known = { secure: new Map<string, Authority>(), plain: new Map<string, Authority>() };
+
 function readAuthority(text: string, secure: boolean): Authority {
+  const cache = secure ? known.secure : known.plain;
+  let authority = cache.get(text);
+  if (!authority) {
+    authority = parseHostPort(text, secure);
+    if (cache.size >= MAX_KNOWN) cache.clear();
+    cache.set(text, authority);
+  }
+  return authority;
+}
+
+/** The client's port 80 only says that it spoke HTTP to us. */
+function parseHostPort(text: string, secure: boolean): Authority {
   const authority = parseAuthority(text, HTTPS_PORT);
   if (!authority.ok) throw bad(`the host is not valid: ${authority.reason}`, "host");
   const port = !secure && authority.port === 80 ? HTTPS_PORT : authority.port;

@@ -15,10 +15,10 @@ import type { Dialer } from "./dial.ts";
 import { type ProxyError, ProxyError as Refusal, toProxyError } from "./errors.ts";
 import type { Incoming, Outcome, ParsedRequest, RequestTarget } from "./exchange.ts";
 import { ExchangeState } from "./exchange-state.ts";
-import { forward } from "./forward.ts";
+import { forward, type Upgraded } from "./forward.ts";
 import { cleanRequest } from "./headers.ts";
 import { type Injection, inject, withoutSecret } from "./inject.ts";
-import type { Limiter } from "./limiter.ts";
+import type { Limiter, LimiterHold } from "./limiter.ts";
 import type { SecretPool } from "./secret-pool.ts";
 import type { Splice } from "./splice.ts";
 import { relayWebSocket } from "./websocket.ts";
@@ -57,8 +57,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const route = admit(policy, x, x.parsed, body, options);
       inFlight.enter(x);
       x.choice = options.chooser.choose(route, x.identity, authorityOf(x.parsed), x.atMs);
-      await reserve(route, x, options);
-      await send(route, x, x.parsed, body, options);
+      const waiting = reserve(route, x, options);
+      if (waiting) await waiting;
+      const upgraded = await send(route, x, x.parsed, body, options);
+      if (upgraded) await relayWebSocket(upgraded, x.parsed.websocketKey ?? "", x, route.timeouts.idleMs);
     } catch (error) {
       failure = toProxyError(error);
       x.fail(failure);
@@ -106,8 +108,9 @@ function admit(
   return decision.route;
 }
 
-async function reserve(route: Route, x: ExchangeState, options: PipelineOptions): Promise<void> {
-  if (route.limits.length === 0) return;
+/** Takes one grant of every limit of the route. Null when it had not to wait, which spares the promise. */
+function reserve(route: Route, x: ExchangeState, options: PipelineOptions): Promise<void> | null {
+  if (route.limits.length === 0) return null;
   const ids = {
     client: x.identity.client,
     credential: x.choice?.credential.name ?? null,
@@ -116,12 +119,19 @@ async function reserve(route: Route, x: ExchangeState, options: PipelineOptions)
     user: x.identity.user,
   };
   const wanted = route.limits.map((spec) => ({ spec, key: bucketKey(spec, ids) }));
-  const queuedAt = performance.now();
   const reserved = options.limiter.reserve(wanted, () => x.clientGone());
-  if (!(reserved instanceof Promise)) {
-    x.hold = reserved;
-    return;
-  }
+  if (reserved instanceof Promise) return waitFor(reserved, route, x, options);
+  x.hold = reserved;
+  return null;
+}
+
+async function waitFor(
+  reserved: Promise<LimiterHold>,
+  route: Route,
+  x: ExchangeState,
+  options: PipelineOptions,
+): Promise<void> {
+  const queuedAt = performance.now();
   try {
     x.hold = await reserved;
   } finally {
@@ -130,13 +140,14 @@ async function reserve(route: Route, x: ExchangeState, options: PipelineOptions)
   if (x.hold.waited) options.limitWaited(route.id, x.hold.waited.limit, x.hold.waited.ms);
 }
 
-async function send(
+/** Injects and forwards. Resolves when the answer is complete, or with the upstream's socket of an upgrade. */
+function send(
   route: Route,
   x: ExchangeState,
   parsed: ParsedRequest,
   body: Buffer | null,
   options: PipelineOptions,
-): Promise<void> {
+): Promise<Upgraded | null> {
   const { incoming } = x;
   const { target } = parsed;
   const authority = authorityOf(parsed);
@@ -158,7 +169,7 @@ async function send(
     keepAlive: route.keepAlive,
   });
   x.dispatched();
-  const upgraded = await forward(
+  return forward(
     dispatcher,
     {
       method: incoming.method,
@@ -176,7 +187,6 @@ async function send(
     incoming.downstream,
     x.transfer,
   );
-  if (upgraded) await relayWebSocket(upgraded, parsed.websocketKey ?? "", x, route.timeouts.idleMs);
 }
 
 /** Cleans the request of every key a client could send, then injects, in this order (guarantee G4). */
