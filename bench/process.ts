@@ -6,6 +6,9 @@ import { fileURLToPath } from "node:url";
 
 export type Core = "proxy" | "others";
 
+/** As bin/sidekey starts it. */
+const SIDEKEY_FLAGS = ["--disable-sigusr1", "--max-semi-space-size=8", "--max-old-space-size=256"];
+
 const PINNING = spawnSync("taskset", ["-V"]).status === 0;
 const CORE: Record<Core, string> = { proxy: "0", others: "1" };
 
@@ -19,7 +22,8 @@ export interface Running {
 /** Starts a script of this folder, sends `input` as one line, and waits for its first line of output. */
 export async function startScript(name: string, core: Core, input: unknown): Promise<Running> {
   const script = fileURLToPath(new URL(name, import.meta.url));
-  const child = spawnPinned(process.execPath, ["--disable-sigusr1", script], core);
+  const flags = name === "sidekey.ts" ? SIDEKEY_FLAGS : [];
+  const child = spawnPinned(process.execPath, [...flags, script], core);
   child.stdin?.write(`${JSON.stringify(input)}\n`);
   const line = await firstLine(child, name);
   return { process: child, line, stop: () => stop(child) };

@@ -39,19 +39,21 @@ function project(t: TestContext): Project {
   };
 }
 
+const FLAGS = "--disable-sigusr1 --max-semi-space-size=8 --max-old-space-size=256";
+
 test("the pinned Node runs the CLI, without core files and without the debugger's signal", (t) => {
   const { root, run } = project(t);
   fakeNode(join(root, "node_modules", PLATFORM, "bin", "node"), "pinned", "v24.21.0");
   fakeNode(join(root, "system", "node"), "system", "v24.0.0");
   const { stdout, status } = run({ args: ["credential", "add", "two words"] });
-  assert.equal(stdout, `pinned core=0 --disable-sigusr1 ${root}/src/cli/main.ts credential add two words\n`);
+  assert.equal(stdout, `pinned core=0 ${FLAGS} ${root}/src/cli/main.ts credential add two words\n`);
   assert.equal(status, 0);
 });
 
 test("without the pinned Node a system Node that is new enough runs it", (t) => {
   const { root, run } = project(t);
   fakeNode(join(root, "system", "node"), "system", "v24.0.0");
-  assert.equal(run().stdout, `system core=0 --disable-sigusr1 ${root}/src/cli/main.ts status\n`);
+  assert.equal(run().stdout, `system core=0 ${FLAGS} ${root}/src/cli/main.ts status\n`);
 });
 
 test("a pinned Node that cannot run on this machine is passed over", (t) => {
@@ -64,7 +66,7 @@ test("a pinned Node that cannot run on this machine is passed over", (t) => {
 test("Node 22.19 runs it with its warning about type stripping off", (t) => {
   const { root, run } = project(t);
   fakeNode(join(root, "system", "node"), "system", "v22.19.0");
-  assert.match(run().stdout, /--disable-sigusr1 --disable-warning=ExperimentalWarning .*main\.ts status/);
+  assert.match(run().stdout, /--disable-sigusr1 .* --disable-warning=ExperimentalWarning .*main\.ts status/);
 });
 
 test("a Node that is too old is refused with the version found and the next step", (t) => {
@@ -93,6 +95,6 @@ test("the launcher finds its project through symbolic links, absolute and relati
 });
 
 test("the flags that the launcher passes are known to this Node", () => {
-  const { status } = spawnSync(process.execPath, ["--disable-sigusr1", "--disable-warning=ExperimentalWarning", "-v"]);
+  const { status } = spawnSync(process.execPath, [...FLAGS.split(" "), "--disable-warning=ExperimentalWarning", "-v"]);
   assert.equal(status, 0);
 });

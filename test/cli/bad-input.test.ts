@@ -36,6 +36,7 @@ after(() => rmSync(template, { recursive: true, force: true }));
 function freshPlace(t: TestContext): CliPlace {
   const place = cliPlace(t);
   cpSync(template, place.dir, { recursive: true });
+  chmodSync(place.data, 0o700);
   return place;
 }
 
@@ -53,9 +54,7 @@ describe("bad input", () => {
     const file = join(config, "policy.yaml");
     const cases: readonly (readonly [content: string | Buffer | null, says: RegExp])[] = [
       ["version: 1\nroutes:\n\tfmp: 1\n", /policy\.yaml:3:1: Tabs/],
-      ["version: 1\na: &a [x]\nb: [*a, *a]\n", /policy\.yaml:3:\d+: alias \*a is not accepted/],
       [Buffer.alloc(2 * 1024 * 1024, "x"), /policy\.yaml is larger than 1 MiB/],
-      ["", /policy\.yaml:1:1 version: must be 1/],
       [null, /policy\.yaml is not a regular file/],
     ];
     for (const [content, says] of cases) {
@@ -83,7 +82,7 @@ describe("bad input", () => {
   test("arguments that cannot be meant are exit 2, and a huge one does not fill the screen", async (t) => {
     const { run } = freshPlace(t);
     const huge = "a".repeat(10_240);
-    for (const [args, says] of [
+    const cases: readonly (readonly [args: readonly string[], says: RegExp])[] = [
       [["client", "add", "a/b"], /client "a\/b": use 1 to 64/],
       [["client", "add", huge], /\(\d+ characters\)/],
       [["client", "add", "app", "--label", "x\ny"], /label .*no line breaks/],
@@ -92,9 +91,8 @@ describe("bad input", () => {
       [["env", "--trust-dir", "/a\nb"], /control character/],
       [["credential", "add", "fmp", "--stdin", "--name", huge], /--name takes up to 64/],
       [["credential", "add", "fmp", "--stdin", "--host", "http://x/y"], /--host "http:\/\/x\/y" is no host of fmp/],
-    ] as const) {
-      assertClear(await run(args), { code: 2, says });
-    }
+    ];
+    await Promise.all(cases.map(async ([args, says]) => assertClear(await run(args), { code: 2, says })));
     assert.equal((await run(["client", "list"])).stdout.trimEnd().split("\n").length, 2, "no token was made");
   });
 
@@ -200,6 +198,7 @@ describe("bad input", () => {
   test("an occupied port, a second daemon and a path too long for the control socket", async (t) => {
     const { run, dir, config } = freshPlace(t);
     const taken = createServer().listen(0, "127.0.0.1");
+    t.after(() => taken.close());
     await once(taken, "listening");
     const { port } = taken.address() as { port: number };
     const file = join(config, "daemon.yaml");

@@ -128,7 +128,10 @@ function expanded(text: string): string {
 
 test("a line break or a bad name is refused in every format, so a value cannot add a line", () => {
   for (const format of ["sh", "dotenv", "compose", "k8s"] satisfies EnvironmentFormat[]) {
-    assert.throws(() => formatEnvironment(new Map([["KEY", "a\nrm -rf"]]), format), /^CliError: KEY: .*control character/);
+    assert.throws(
+      () => formatEnvironment(new Map([["KEY", "a\nrm -rf"]]), format),
+      /^CliError: KEY: .*control character/,
+    );
     assert.throws(() => formatEnvironment(new Map(), format, new Map([["KEY", "a\rb"]])), /control character/);
     assert.throws(() => formatEnvironment(new Map([["A;B", "x"]]), format), /not a name/);
   }

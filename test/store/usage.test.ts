@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { chmodSync, writeFileSync } from "node:fs";
+import { chmodSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import SQLite from "better-sqlite3";
@@ -240,4 +240,18 @@ test("a batch that cannot be written is lost and counted, and the next one is wr
   await writer.flush();
   assert.deepEqual(select(path, "SELECT COUNT(*) AS n FROM usage"), [{ n: 1 }]);
   assert.deepEqual(rollup(path, "usage_daily"), rawSums(path, DAY_MS));
+});
+
+test("a file that is deleted while records come is made again and told about; later records are in the new one", async (t) => {
+  const problems: string[] = [];
+  const { path, writer } = writerFor(t, { onProblem: (problem) => problems.push(problem) });
+  writer.record(record);
+  await writer.flush();
+  for (const suffix of ["", "-wal", "-shm"]) rmSync(`${path}${suffix}`, { force: true });
+  writer.record({ ...record, client: "second" });
+  await writer.flush();
+  assert.deepEqual(select(path, "SELECT client FROM usage"), [{ client: "second" }]);
+  assert.equal(problems.length, 1);
+  assert.match(problems[0] ?? "", /usage\.db: was deleted or replaced/);
+  assert.equal(writer.dropped(), 0);
 });
