@@ -24,5 +24,5 @@ USER nonroot
 VOLUME ["/data"]
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s --retries=3 \
   CMD ["/app/node_modules/.bin/node", "--disable-sigusr1", "/app/src/cli/main.ts", "status", "--json"]
-ENTRYPOINT ["/app/node_modules/.bin/node", "--disable-sigusr1", "--max-semi-space-size=8", "--max-old-space-size=256", "/app/src/cli/main.ts"]
+ENTRYPOINT ["/app/node_modules/.bin/node", "--disable-sigusr1", "--max-semi-space-size=16", "/app/src/cli/main.ts"]
 CMD ["serve"]

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 export type Core = "proxy" | "others";
 
 /** As bin/sidekey starts it. */
-const SIDEKEY_FLAGS = ["--disable-sigusr1", "--max-semi-space-size=8", "--max-old-space-size=256"];
+const SIDEKEY_FLAGS = ["--disable-sigusr1", "--max-semi-space-size=16"];
 
 const PINNING = spawnSync("taskset", ["-V"]).status === 0;
 const CORE: Record<Core, string> = { proxy: "0", others: "1" };

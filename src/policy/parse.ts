@@ -21,7 +21,7 @@ const LATER_KEYS: readonly { readonly path: RegExp; readonly instead: string }[]
   { path: /^clients\.[^.]+\.jwt$/, instead: "use token: true" },
   { path: /\.limits\[\d+\]\.(?:tokens|usd|unpriced)$/, instead: "limit requests or concurrent instead" },
   { path: /\.limits\[\d+\]\.onError$/, instead: "limits are counted in this process, so remove it" },
-  { path: /\.response\.scrub$/, instead: "responses are always scrubbed, so remove it" },
+  { path: /\.response\.scrub$/, instead: "answers pass unscrubbed, so remove it" },
 ];
 
 /**

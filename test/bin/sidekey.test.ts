@@ -39,7 +39,7 @@ function project(t: TestContext): Project {
   };
 }
 
-const FLAGS = "--disable-sigusr1 --max-semi-space-size=8 --max-old-space-size=256";
+const FLAGS = "--disable-sigusr1 --max-semi-space-size=16";
 
 test("the pinned Node runs the CLI, without core files and without the debugger's signal", (t) => {
   const { root, run } = project(t);

@@ -138,7 +138,7 @@ const PROBLEMS: readonly [sentence: string, yaml: string, ...expected: string[]]
     route("limits:", "  - { name: t, per: [client], tokens: 2000/min }", "response: { scrub: on }"),
     "policy.yaml:10 routes.p.limits[0]: needs exactly one of requests and concurrent; write requests: 300/min or concurrent: 20",
     "policy.yaml:10 routes.p.limits[0].tokens: not available in this version; limit requests or concurrent instead",
-    "policy.yaml:11 routes.p.response.scrub: not available in this version; responses are always scrubbed, so remove it",
+    "policy.yaml:11 routes.p.response.scrub: not available in this version; answers pass unscrubbed, so remove it",
   ],
   [
     "a client by JWT",
