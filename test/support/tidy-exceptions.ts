@@ -29,7 +29,6 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/cli/commands/status.ts": "needs a running daemon; test/cli/commands/up.test.ts",
   "src/cli/commands/usage.ts": "needs a running daemon; test/cli/commands/up.test.ts",
   "src/cli/environment-format.ts": "the other half of environment.ts; test/cli/environment.test.ts",
-  "src/cli/foreground.ts": "runs the daemon until a signal; test/cli/commands/up.test.ts",
   "src/cli/open-vault.ts": "opens the vault for commands; test/cli/commands/init.test.ts",
   "src/cli/policy-fixtures.ts": "the fixtures of `policy test`; test/cli/commands/policy.test.ts",
   "src/cli/policy-source.ts": "reads the policy for commands; test/cli/commands/policy.test.ts",
