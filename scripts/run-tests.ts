@@ -7,7 +7,15 @@ import { spec } from "node:test/reporters";
 const ROOT = resolve(import.meta.dirname, "..");
 const ALL_TESTS = "test/**/*.test.ts";
 /** These start daemons and other programs; everything else is a unit test. */
-const NOT_UNIT = ["test/e2e/", "test/clients/", "test/guarantees/", "test/cli/commands/", "test/cli/main.test.ts"];
+const NOT_UNIT = [
+  "test/e2e/",
+  "test/clients/",
+  "test/guarantees/",
+  "test/cli/commands/",
+  "test/cli/main.test.ts",
+  "test/cli/bad-input.test.ts",
+  "test/cli/foreground.test.ts",
+];
 const TEST_TIMEOUT_MS = 5 * 60_000;
 const WATCHDOG = new URL("./test-watchdog.ts", import.meta.url).href;
 
