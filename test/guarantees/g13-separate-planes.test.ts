@@ -6,10 +6,13 @@ import type { RunningSidekey } from "../support/running-sidekey.ts";
 import { startPlainScene } from "./plain-route.ts";
 import { FORMS, sendForm } from "./request-form.ts";
 
-/** A port that nobody has, so that the policy can name the daemon's own port before the daemon has it. */
+/**
+ * A port that nobody has, so that the policy can name the daemon's own port before the daemon has it. Asked for on
+ * every interface: a port that is free on 127.0.0.1 may be another test's on 127.0.0.2, and 0.0.0.0 then refuses it.
+ */
 function freePort(): Promise<number> {
   return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
+    const server = createServer().listen(0, "0.0.0.0", () => {
       const address = server.address();
       server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
     });
