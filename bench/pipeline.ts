@@ -21,9 +21,9 @@ import { LimitTable } from "../src/policy/limit.ts";
 import { parsePolicy } from "../src/policy/parse.ts";
 import { parseProvider } from "../src/providers/schema.ts";
 import { Secret } from "../src/secret.ts";
+import { createVault } from "../src/store/create-vault.ts";
 import type { Credential } from "../src/store/credentials.ts";
 import { startUsageWriter } from "../src/store/usage.ts";
-import { createVault } from "../src/store/vault.ts";
 import { HOST, POLICY, PROVIDER } from "./fixture.ts";
 
 /**

@@ -5,7 +5,7 @@ import type { Config } from "../src/daemon/config.ts";
 import { startDaemon } from "../src/daemon/daemon.ts";
 import { createRoot } from "../src/daemon/ingress/certificate-authority.ts";
 import { Secret } from "../src/secret.ts";
-import { createVault } from "../src/store/vault.ts";
+import { createVault } from "../src/store/create-vault.ts";
 import { HOST, POLICY, PROVIDER } from "./fixture.ts";
 
 /**

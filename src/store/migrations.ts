@@ -93,4 +93,53 @@ export const VAULT_MIGRATIONS: readonly string[] = [
     hash BLOB NOT NULL
   ) STRICT;
   `,
+  `
+  CREATE TABLE category_generations (
+    name TEXT NOT NULL REFERENCES categories (name),
+    generation INTEGER NOT NULL,
+    public_key BLOB NOT NULL,
+    private_key BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    retired_at INTEGER NOT NULL,
+    mac BLOB NOT NULL,
+    PRIMARY KEY (name, generation)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE rotations (
+    credential TEXT PRIMARY KEY REFERENCES credentials (id) ON DELETE CASCADE,
+    state TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    mac BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE rotation_policies (
+    credential TEXT PRIMARY KEY REFERENCES credentials (id) ON DELETE CASCADE,
+    policy TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    mac BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE removals (
+    credential TEXT PRIMARY KEY REFERENCES credentials (id) ON DELETE CASCADE,
+    removed_at INTEGER NOT NULL,
+    shred_at INTEGER NOT NULL,
+    mac BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE submissions (
+    digest TEXT PRIMARY KEY,
+    credential TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    accepted_at INTEGER NOT NULL,
+    mac BLOB NOT NULL
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE retired_roots (
+    generation INTEGER PRIMARY KEY,
+    audit_key BLOB NOT NULL,
+    last_seq INTEGER NOT NULL,
+    retired_at INTEGER NOT NULL,
+    mac BLOB NOT NULL
+  ) STRICT;
+  `,
 ];

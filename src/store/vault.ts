@@ -1,26 +1,17 @@
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Secret } from "../secret.ts";
 import { type AuditEntry, type AuditNote, type ChainProblem, listEntries } from "./audit.ts";
 import { removeStaleAnchors } from "./audit-anchor.ts";
-import { ensureCategory, FIRST_CATEGORIES } from "./categories.ts";
 import * as clients from "./clients.ts";
 import * as credentials from "./credentials.ts";
-import { randomBytes, ready } from "./crypto.ts";
-import {
-  assertDirectoryPrivate,
-  type Database,
-  fileError,
-  guard,
-  moveIntoPlace,
-  openVaultDatabase,
-  syncDirectory,
-} from "./database.ts";
+import { ready } from "./crypto.ts";
+import { type Database, guard, openVaultDatabase } from "./database.ts";
 import { VaultError } from "./errors.ts";
 import * as keyring from "./keyring.ts";
-import { Ledger } from "./ledger.ts";
+import { Ledger, type VaultTransaction, type VaultView } from "./ledger.ts";
 import * as blobs from "./sealed-blobs.ts";
-import { PASSPHRASE_COST, type PassphraseCost, type Unlocker, unlockerName, type Wrapper } from "./wrappers.ts";
+import { PASSPHRASE_COST, type PassphraseCost, type Unlocker, type Wrapper } from "./wrappers.ts";
 
 export interface VaultOptions {
   /** ms since the epoch */
@@ -38,34 +29,14 @@ export type WrapperInfo = Pick<Wrapper, "id" | "kind"> & { createdAt: number };
 
 type Fields = ReadonlyMap<string, Secret>;
 
-const FILE = "vault.db";
-
-/**
- * Makes the vault of `directory` (created 0700 when missing) and returns it unsealed. It appears whole or not at all:
- * it is built under another name and linked into place. A missing key file is made and stays even after a failure,
- * because another process may already use it; the next attempt takes it up.
- * @throws VaultError exists; DatabaseError; UnlockError
- */
-export async function createVault(directory: string, unlocker: Unlocker, options: VaultOptions = {}): Promise<Vault> {
-  await ready();
-  makeDirectory(directory);
-  const path = join(directory, FILE);
-  assertNothingThere(path);
-  const building = `${path}.${randomBytes(4).toString("hex")}.new`;
-  try {
-    const keys = await buildVault(directory, building, unlocker, options);
-    return placeVault(directory, building, { keys, by: unlockerName(unlocker) }, options);
-  } finally {
-    for (const suffix of ["", "-wal", "-shm"]) rmSync(`${building}${suffix}`, { force: true });
-  }
-}
+export const VAULT_FILE = "vault.db";
 
 /**
  * Opens the vault of `directory`, sealed.
  * @throws VaultError missing; DatabaseError
  */
 export function openVault(directory: string, options: VaultOptions = {}): Vault {
-  const path = join(directory, FILE);
+  const path = join(directory, VAULT_FILE);
   if (!existsSync(path))
     throw new VaultError("missing", `${path} does not exist; run \`sidekey init\` to make a vault`);
   const now = options.now ?? Date.now;
@@ -112,6 +83,21 @@ export class Vault {
 
   close(): void {
     this.#ledger.close();
+  }
+
+  /** Runs `work` on one consistent, verified snapshot; see Ledger.read. */
+  read<T>(work: (view: VaultView) => T): T {
+    return this.#ledger.read(work);
+  }
+
+  /** Changes rows with their audit entries, on disk when this returns. @throws VaultSealedError */
+  write<T>(work: (transaction: VaultTransaction) => T): T {
+    return this.#ledger.write(work);
+  }
+
+  /** Adds audit entries without changing rows. @throws VaultSealedError */
+  record<T>(work: (transaction: VaultTransaction) => T): T {
+    return this.#ledger.record(work);
   }
 
   /** Changes whenever credentials, tokens or anything else but the audit may have; cheap enough to poll. */
@@ -270,73 +256,6 @@ export class Vault {
       head: { seq: result.head.seq, hash: result.head.hash.toString("hex") },
     };
   }
-}
-
-async function buildVault(
-  directory: string,
-  path: string,
-  unlocker: Unlocker,
-  options: VaultOptions,
-): Promise<keyring.Keyring> {
-  const now = options.now ?? Date.now;
-  const db = (options.openDatabase ?? openVaultDatabase)(path, { create: true });
-  try {
-    const cost = options.cost ?? PASSPHRASE_COST;
-    const keys = await keyring.createKeyring(db, unlocker, { cost, now: now() });
-    const actor = options.actor ?? "sidekey";
-    new Ledger(db, directory, now).begin(keys, (transaction) => {
-      for (const name of FIRST_CATEGORIES) ensureCategory({ ...transaction, note: () => undefined }, name, actor);
-      const detail = { vault: keys.vault, categories: FIRST_CATEGORIES.join(" ") };
-      transaction.note({ actor, action: "vault.create", object: "vault", detail });
-    });
-    return keys;
-  } finally {
-    // Closing checkpoints, so that the one file is the whole vault.
-    db.close();
-  }
-}
-
-function placeVault(
-  directory: string,
-  building: string,
-  unlocked: { keys: keyring.Keyring; by: string },
-  options: VaultOptions,
-): Vault {
-  const path = join(directory, FILE);
-  let db: Database | null = null;
-  try {
-    // Again, because making the key may have taken a while; the move itself fails when somebody was faster.
-    assertNothingThere(path);
-    moveIntoPlace(building, path);
-    syncDirectory(directory);
-    db = (options.openDatabase ?? openVaultDatabase)(path);
-    const ledger = new Ledger(db, directory, options.now ?? Date.now);
-    ledger.unseal(unlocked.keys, { by: unlocked.by, actor: options.actor ?? "sidekey", newAnchor: true });
-    return new Vault(ledger, options);
-  } catch (error) {
-    keyring.wipeKeyring(unlocked.keys);
-    db?.close();
-    throw (error as NodeJS.ErrnoException).code === "EEXIST" ? alreadyThere(path) : error;
-  }
-}
-
-function makeDirectory(directory: string): void {
-  try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
-  } catch (error) {
-    throw fileError(error, directory);
-  }
-  assertDirectoryPrivate(directory);
-}
-
-function assertNothingThere(path: string): void {
-  // A log without its database would be replayed into the new one.
-  for (const file of [path, `${path}-wal`]) if (existsSync(file)) throw alreadyThere(file);
-}
-
-function alreadyThere(path: string): VaultError {
-  const text = `${path} exists; a vault is never overwritten. Use it, or choose another data directory`;
-  return new VaultError("exists", text);
 }
 
 function wipeAll(secrets: ReadonlyMap<string, Secret> | null): void {

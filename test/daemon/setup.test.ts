@@ -7,7 +7,8 @@ import { trustFiles } from "../../src/daemon/ingress/trust-bundle.ts";
 import { ensureSetup, openRoot, type SetupOptions } from "../../src/daemon/setup.ts";
 import { SetupError } from "../../src/daemon/setup-data-dir.ts";
 import { Secret } from "../../src/secret.ts";
-import { createVault, openVault, type Vault } from "../../src/store/vault.ts";
+import { createVault } from "../../src/store/create-vault.ts";
+import { openVault, type Vault } from "../../src/store/vault.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const PACKAGE_ROOT = join(import.meta.dirname, "../..");

@@ -5,7 +5,7 @@ import type { TestContext } from "node:test";
 import type { Config } from "../../src/daemon/config.ts";
 import { createRoot } from "../../src/daemon/ingress/certificate-authority.ts";
 import { Secret } from "../../src/secret.ts";
-import { createVault } from "../../src/store/vault.ts";
+import { createVault } from "../../src/store/create-vault.ts";
 import { addCredential, type TestCredential } from "../support/running-sidekey.ts";
 import { tempDir } from "../support/temp-dir.ts";
 

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { chmodSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { createVault } from "../../src/store/create-vault.ts";
 import type { UnlockProblemCode } from "../../src/store/errors.ts";
-import { createVault } from "../../src/store/vault.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { newVault, sealedBecause } from "../support/vault-fixture.ts";
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
-import { createVault } from "../../src/store/vault.ts";
+import { createVault } from "../../src/store/create-vault.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { editDatabase, FAST_PASSPHRASE, passphrase, sealedBecause } from "../support/vault-fixture.ts";
 

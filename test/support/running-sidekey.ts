@@ -6,7 +6,8 @@ import type { Config } from "../../src/daemon/config.ts";
 import { type Daemon, startDaemon } from "../../src/daemon/daemon.ts";
 import { createRoot } from "../../src/daemon/ingress/certificate-authority.ts";
 import { Secret } from "../../src/secret.ts";
-import { createVault, type Vault } from "../../src/store/vault.ts";
+import { createVault } from "../../src/store/create-vault.ts";
+import type { Vault } from "../../src/store/vault.ts";
 import { tempDir } from "./temp-dir.ts";
 
 /** The catalog that ships with sidekey. */

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import SQLite from "better-sqlite3";
 import { Secret } from "../../src/secret.ts";
+import { createVault } from "../../src/store/create-vault.ts";
 import { type UnlockProblemCode, VaultError, VaultSealedError } from "../../src/store/errors.ts";
-import { createVault, openVault, type Vault, type VaultOptions } from "../../src/store/vault.ts";
+import { openVault, type Vault, type VaultOptions } from "../../src/store/vault.ts";
 import type { Unlocker } from "../../src/store/wrappers.ts";
 import { tempDir } from "./temp-dir.ts";
 

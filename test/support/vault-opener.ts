@@ -1,6 +1,6 @@
 import { openSync, readSync, statSync, writeSync } from "node:fs";
 import { Secret, secretBuffer } from "../../src/secret.ts";
-import { createVault } from "../../src/store/vault.ts";
+import { createVault } from "../../src/store/create-vault.ts";
 
 /*
  * A process for memory scans: `node vault-opener.ts <directory> <file with a key>`. Stores the key, opens it many
