@@ -30,6 +30,11 @@ export class Secret {
     return new Secret(own);
   }
 
+  /** Another secret with the same bytes, to be wiped on its own. */
+  copy(): Secret {
+    return this.use((bytes) => Secret.copyOf(bytes));
+  }
+
   /** Takes ownership of `buffer` without copying; the caller must not keep a reference. */
   static adopt(buffer: Buffer): Secret {
     return new Secret(buffer);

@@ -14,7 +14,7 @@ import { type AuditHead, entryIsGenuine } from "./audit.ts";
 import { canonicalBytes, canonicalJson } from "./canonical.ts";
 import { constantTimeEqual, mac } from "./crypto.ts";
 import { type Database, fileError } from "./database.ts";
-import type { Keyring } from "./keyring.ts";
+import { auditKeyFor, type Keyring } from "./keyring.ts";
 
 /*
  * audit.anchor: how far the chain had come, outside the database. Written after every commit, so a crash leaves
@@ -129,5 +129,5 @@ function anchorFields(keys: Keyring, seq: number, hash: string) {
 }
 
 function anchorMac(keys: Keyring, seq: number, hash: string): Buffer {
-  return mac(keys.audit, canonicalBytes({ anchor: anchorFields(keys, seq, hash) }));
+  return mac(auditKeyFor(keys, seq), canonicalBytes({ anchor: anchorFields(keys, seq, hash) }));
 }

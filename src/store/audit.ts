@@ -1,7 +1,7 @@
 import { canonicalBytes, canonicalJson } from "./canonical.ts";
 import { constantTimeEqual, MAC_BYTES, mac } from "./crypto.ts";
 import type { Database } from "./database.ts";
-import type { Keyring } from "./keyring.ts";
+import { auditKeyFor, type Keyring } from "./keyring.ts";
 
 /** What happened. `actor`: who did it; `action`: `noun.verb`; `object`: `noun:name`. Never holds a secret. */
 export interface AuditNote {
@@ -70,7 +70,7 @@ function entryHash(keys: Keyring, row: Omit<AuditRow, "hash">): Buffer {
   const { seq, at, actor, action, object, detail } = row;
   const [state, prev] = [row.state.toString("hex"), row.prev.toString("hex")];
   return mac(
-    keys.audit,
+    auditKeyFor(keys, seq),
     canonicalBytes({ action, actor, at, detail, format: 1, object, prev, seq, state, vault: keys.vault }),
   );
 }

@@ -220,6 +220,12 @@ export function findOwned({ db, keys }: VaultView, provider: string, userId: str
   return list.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+/** What the values of every credential are sealed to, by credential id. */
+export function bindings({ db, keys }: VaultView): Map<string, VersionBinding> {
+  const rows = getRows<CredentialRow>(db, keys, "credentials");
+  return new Map(rows.map((row) => [row.id, bindingOf(describe(row, []))]));
+}
+
 function findRow({ db, keys }: VaultView, where: { name: string } | { id: string }): CredentialRow | null {
   return getRows<CredentialRow>(db, keys, "credentials", where)[0] ?? null;
 }

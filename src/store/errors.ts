@@ -49,6 +49,15 @@ export class VaultSealedError extends Error {
   }
 }
 
+/** Another process has replaced the root key; what this one holds opens nothing any more. */
+export class RootRotatedError extends Error {
+  override readonly name = "RootRotatedError";
+
+  constructor() {
+    super("the vault's root key was replaced by another process; unseal it again");
+  }
+}
+
 /** Something in the data directory is not what sidekey wrote last: edited, planted, deleted or rolled back. */
 export class VaultTamperedError extends Error {
   override readonly name = "VaultTamperedError";

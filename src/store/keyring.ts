@@ -3,6 +3,7 @@ import { canonicalBytes } from "./canonical.ts";
 import { constantTimeEqual, KEY_BYTES, kdf, mac, randomBytes } from "./crypto.ts";
 import { type Database, guard } from "./database.ts";
 import { UnlockError, type UnlockProblem, VaultError, VaultSealedError, VaultTamperedError } from "./errors.ts";
+import { loadRetired } from "./retired-roots.ts";
 import {
   type PassphraseCost,
   type Unlocker,
@@ -31,7 +32,15 @@ const SUBKEYS = {
 type SubkeyName = keyof typeof SUBKEYS;
 
 /** What an unsealed vault holds in memory. The root key itself is wiped once these are derived. */
-export type Keyring = { readonly vault: string } & { readonly [name in SubkeyName]: Secret };
+export type Keyring = { readonly vault: string; readonly retired: readonly RetiredAuditKey[] } & {
+  readonly [name in SubkeyName]: Secret;
+};
+
+/** The audit key of an earlier root key, which made the entries up to `lastSeq`. */
+export interface RetiredAuditKey {
+  readonly lastSeq: number;
+  readonly key: Secret;
+}
 
 export interface Header {
   id: number;
@@ -42,17 +51,23 @@ export interface Header {
   mac: Buffer;
 }
 
-/** Derives the subkeys. The caller wipes `root`. */
-function keyringOf(root: Secret, vault: string): Keyring {
+/** Derives the subkeys. The caller wipes `root`; the keyring owns `retired`. */
+export function keyringOf(root: Secret, vault: string, retired: readonly RetiredAuditKey[] = []): Keyring {
   const subkeys = (Object.keys(SUBKEYS) as SubkeyName[]).map((name) => {
     const [id, context] = SUBKEYS[name];
     return [name, kdf(root, id, context)] as const;
   });
-  return { vault, ...(Object.fromEntries(subkeys) as Record<SubkeyName, Secret>) };
+  return { vault, retired, ...(Object.fromEntries(subkeys) as Record<SubkeyName, Secret>) };
 }
 
 export function wipeKeyring(keys: Keyring): void {
   for (const name of Object.keys(SUBKEYS) as SubkeyName[]) keys[name].wipe();
+  for (const { key } of keys.retired) key.wipe();
+}
+
+/** The key that entry `seq` of the audit, or an anchor at it, was made with. */
+export function auditKeyFor(keys: Keyring, seq: number): Secret {
+  return keys.retired.find(({ lastSeq }) => seq <= lastSeq)?.key ?? keys.audit;
 }
 
 /**
@@ -92,19 +107,38 @@ export async function openKeyring(
   unlockers: readonly Unlocker[],
 ): Promise<{ keys: Keyring; by: string }> {
   const { root, by } = await openRootKey(db, unlockers);
-  const keys = keyringOf(root, readHeader(db).vault);
-  root.wipe();
   try {
-    // One snapshot: another process may be changing the wrappers right now.
-    guard(db.name, () => db.transaction(() => assertHeader(db, keys))());
-    return { keys, by };
+    return { keys: keyringFor(db, root), by };
+  } finally {
+    root.wipe();
+  }
+}
+
+/**
+ * The keyring of an opened root key, once the header has proven that it is this vault's. The caller wipes `root`.
+ * @throws VaultTamperedError when it is not
+ */
+export function keyringFor(db: Database, root: Secret): Keyring {
+  // One snapshot: another process may be changing the wrappers right now.
+  return guard(db.name, () => db.transaction(() => keyringInSnapshot(db, root))());
+}
+
+function keyringInSnapshot(db: Database, root: Secret): Keyring {
+  const keys = keyringOf(root, readHeader(db).vault);
+  try {
+    assertHeader(db, keys);
+    return { ...keys, retired: loadRetired(db, keys) };
   } catch (error) {
     wipeKeyring(keys);
     throw error;
   }
 }
 
-async function openRootKey(db: Database, unlockers: readonly Unlocker[]): Promise<{ root: Secret; by: string }> {
+/**
+ * The root key itself, opened with the first unlocker that fits; nothing else is checked. The caller wipes it.
+ * @throws VaultSealedError with one problem per unlocker
+ */
+export async function openRootKey(db: Database, unlockers: readonly Unlocker[]): Promise<{ root: Secret; by: string }> {
   const { vault, wrappers } = guard(db.name, () => ({ vault: readHeader(db).vault, wrappers: readWrappers(db) }));
   const problems: UnlockProblem[] = [];
   for (const unlocker of unlockers) {
@@ -161,6 +195,14 @@ export function insertWrapper(db: Database, wrapper: Wrapper): void {
   db.prepare(`INSERT INTO wrappers ${columns}`).run(wrapper);
 }
 
+/** Puts `wrappers` in the place of all that are there, with a header made under `keys`. */
+export function replaceWrappers(db: Database, keys: Keyring, wrappers: readonly Wrapper[]): void {
+  if (wrappers.length === 0) throw new VaultError("refused", "without a wrapper nothing would open the vault");
+  db.prepare("DELETE FROM wrappers").run();
+  for (const wrapper of wrappers) insertWrapper(db, wrapper);
+  renewHeader(db, keys);
+}
+
 /** @returns the kind of the deleted stanza @throws VaultError not_found, or refused for the last one */
 export function deleteWrapper(db: Database, id: string): string {
   const wrappers = readWrappers(db);
@@ -182,10 +224,15 @@ export function renewHeader(db: Database, keys: Keyring): void {
   db.prepare("UPDATE vault SET epoch = ?, mac = ?").run(renewed.epoch, value);
 }
 
+/** Whether the header was made with these keys: not after a root rotation, nor after an edit. */
+export function headerFits(db: Database, keys: Keyring): boolean {
+  const header = readHeader(db);
+  return constantTimeEqual(header.mac, headerMac(keys, header, readWrappers(db)));
+}
+
 /** @throws VaultTamperedError when a stanza, the epoch or anything else in the header is not ours */
 export function assertHeader(db: Database, keys: Keyring): void {
-  const header = readHeader(db);
-  if (constantTimeEqual(header.mac, headerMac(keys, header, readWrappers(db)))) return;
+  if (headerFits(db, keys)) return;
   throw new VaultTamperedError("vault.db wrappers", "a wrapper or the header was edited, added or removed");
 }
 

@@ -1,3 +1,4 @@
+import type { Secret } from "../secret.ts";
 import {
   type AuditHead,
   type AuditNote,
@@ -10,9 +11,15 @@ import {
 import { anchorProblem, readAnchor, writeAnchor } from "./audit-anchor.ts";
 import { constantTimeEqual } from "./crypto.ts";
 import { type Database, guard } from "./database.ts";
-import { VaultSealedError, VaultTamperedError } from "./errors.ts";
-import { type Keyring, wipeKeyring } from "./keyring.ts";
+import { RootRotatedError, VaultError, VaultSealedError, VaultTamperedError } from "./errors.ts";
+import { headerFits, type Keyring, keyringFor, wipeKeyring } from "./keyring.ts";
+import { countRetired } from "./retired-roots.ts";
+import { applyRoot, planRoot, type RootPlan } from "./root-rotation.ts";
 import { findBadRows, stateDigest } from "./rows.ts";
+import type { Wrapper } from "./wrappers.ts";
+
+/** How often a root rotation is prepared again because somebody else has changed the vault meanwhile. */
+const ROOT_ATTEMPTS = 5;
 
 /** What one operation of the vault works with. */
 export interface VaultTransaction {
@@ -44,6 +51,8 @@ export class Ledger {
   readonly #directory: string;
   readonly #now: () => number;
   #keys: Keyring | null = null;
+  /** A root key that another process may be about to put in place of ours. */
+  #nextRoot: Secret | null = null;
   /** What was last verified: nothing is checked again until another connection commits. */
   #verified: Verified | null = null;
   #unanchored: AuditHead | null = null;
@@ -98,14 +107,14 @@ export class Ledger {
 
   /** Writes the first entry of a new vault. Its anchor is written once the vault is in place. */
   begin(keys: Keyring, work: (transaction: VaultTransaction) => void): void {
-    this.#transact(keys, work, { rowsChange: true, begin: true });
+    this.#transact(keys, work, { rowsChange: true });
   }
 
   /** @returns what is wrong if `accept`, after making the database's end the anchor; null when nothing is */
   #compareAnchor(keys: Keyring, accept: boolean): string | null {
     const anchor = readAnchor(this.#directory, keys);
     const { head, problem } = this.#snapshot(() => {
-      const end = this.#verify(keys);
+      const { head: end } = this.#verify();
       return { head: end, problem: anchorProblem(this.db, keys, end, anchor)?.problem ?? null };
     });
     if (problem === null) return null;
@@ -117,6 +126,8 @@ export class Ledger {
   /** Wipes every key from memory. */
   seal(): void {
     if (this.#keys !== null) wipeKeyring(this.#keys);
+    this.#nextRoot?.wipe();
+    this.#nextRoot = null;
     this.#keys = null;
     this.#verified = null;
   }
@@ -129,7 +140,7 @@ export class Ledger {
   /** Runs `work` on one consistent snapshot. */
   read<T>(work: (view: VaultView) => T): T {
     return this.#snapshot(() => {
-      if (this.#keys !== null) this.#verify(this.#keys);
+      if (this.#keys !== null) this.#verify();
       return work({ db: this.db, keys: this.#keys });
     });
   }
@@ -156,6 +167,7 @@ export class Ledger {
 
   /** Checks everything: all links, the anchor, every row, and that the rows fit the last link. */
   verify(): ChainResult {
+    this.#snapshot(() => this.#followRoot());
     const keys = this.keys;
     const anchor = readAnchor(this.#directory, keys);
     return this.#snapshot(() => {
@@ -168,29 +180,76 @@ export class Ledger {
     });
   }
 
+  /**
+   * Takes over `root` once another process has put it in place of the present root key, without a moment in which
+   * nothing could be opened. The caller wipes `root`.
+   */
+  expectRoot(root: Secret): void {
+    void this.keys;
+    this.#nextRoot?.wipe();
+    this.#nextRoot = root.copy();
+  }
+
+  /**
+   * Replaces the root key by `root`, wrapped as `wrappers` say: whole or not at all. The caller wipes `root`.
+   * @throws VaultError conflict when others keep changing the vault; VaultSealedError; VaultTamperedError
+   */
+  rotateRoot(root: Secret, wrappers: readonly Wrapper[], note: AuditNote): void {
+    for (let attempt = 0; attempt < ROOT_ATTEMPTS; attempt++) {
+      const plan = this.read((view) => planRoot(view, root, wrappers));
+      if (this.#tryRoot(plan, note)) return;
+      wipeKeyring(plan.keys);
+    }
+    throw new VaultError("conflict", "the vault was changed meanwhile; nothing was done, run it again");
+  }
+
+  #tryRoot(plan: RootPlan, note: AuditNote): boolean {
+    const now = this.#now();
+    const run = this.db.transaction(() => {
+      const { keys, head } = this.#verify();
+      const transaction = { db: this.db, keys, now, note: () => undefined };
+      const next = applyRoot(transaction, plan, head.seq);
+      if (next === null) return null;
+      const end = { previous: head, state: stateDigest(this.db, next), at: now };
+      const renewed = this.#appendAll(next, [note], end);
+      return { next, verified: { dataVersion: this.#pragmaDataVersion(), head: renewed } };
+    });
+    const done = guard(this.db.name, () => run.immediate());
+    if (done === null) return false;
+    if (this.#keys !== null) wipeKeyring(this.#keys);
+    this.#keys = done.next;
+    this.#changes += 1;
+    this.#verified = done.verified;
+    this.#unanchored = done.verified.head;
+    this.#anchorQuietly(done.next, done.verified.head);
+    return true;
+  }
+
   #commit<T>(work: (transaction: VaultTransaction) => T, rowsChange: boolean): T {
     const keys = this.keys;
     // An anchor that could not be written must not fall behind further: no anchor, no next change.
     if (this.#unanchored !== null) this.#anchor(keys, this.#unanchored);
-    const { result, verified } = this.#transact(keys, work, { rowsChange, begin: false });
+    const { result, verified } = this.#transact(null, work, { rowsChange });
     this.#verified = verified;
     this.#unanchored = verified.head;
-    this.#anchorQuietly(keys, verified.head);
+    this.#anchorQuietly(this.keys, verified.head);
     return result;
   }
 
+  /** @param begin the keys of a vault that has no entry yet; null for every other */
   #transact<T>(
-    keys: Keyring,
+    begin: Keyring | null,
     work: (transaction: VaultTransaction) => T,
-    mode: { rowsChange: boolean; begin: boolean },
+    mode: { rowsChange: boolean },
   ): { result: T; verified: Verified } {
     const now = this.#now();
     const run = this.db.transaction(() => {
-      const start = mode.begin ? null : this.#verify(keys);
+      const start = begin === null ? this.#verify() : { keys: begin, head: null };
+      const { keys } = start;
       const notes: AuditNote[] = [];
       const result = work({ db: this.db, keys, now, note: (entry) => void notes.push(entry) });
-      const state = mode.rowsChange || start === null ? stateDigest(this.db, keys) : start.state;
-      const head = this.#appendAll(keys, notes, { previous: start, state, at: now });
+      const state = mode.rowsChange || start.head === null ? stateDigest(this.db, keys) : start.head.state;
+      const head = this.#appendAll(keys, notes, { previous: start.head, state, at: now });
       // Read inside the transaction: afterwards another process's commit could pass for verified.
       return { result, verified: { dataVersion: this.#pragmaDataVersion(), head } };
     });
@@ -222,11 +281,13 @@ export class Ledger {
     }
   }
 
-  /** The end of the chain, after checking it and the rows if another connection has committed since the last time. */
-  #verify(keys: Keyring): AuditHead {
+  /** The keys and the end of the chain, after checking it and the rows if another connection has committed since the last time. */
+  #verify(): { keys: Keyring; head: AuditHead } {
     const dataVersion = this.#pragmaDataVersion();
     const last = this.#verified;
-    if (last !== null && last.dataVersion === dataVersion) return last.head;
+    if (last !== null && last.dataVersion === dataVersion) return { keys: this.keys, head: last.head };
+    this.#followRoot();
+    const { keys } = this;
     const head = readHead(this.db);
     if (head === null) throw new VaultTamperedError("audit", "every entry is missing");
     if (!entryIsGenuine(this.db, keys, head.seq)) {
@@ -238,7 +299,22 @@ export class Ledger {
     const problem = this.#stateProblem(keys, head);
     if (problem !== null) throw new VaultTamperedError("vault.db", problem);
     this.#verified = { dataVersion, head };
-    return head;
+    return { keys, head };
+  }
+
+  /**
+   * When another process has rotated the root key: goes on with the new one if it was announced.
+   * @throws RootRotatedError if it was not
+   */
+  #followRoot(): void {
+    const { keys } = this;
+    if (countRetired(this.db) <= keys.retired.length || headerFits(this.db, keys)) return;
+    if (this.#nextRoot === null) throw new RootRotatedError();
+    const next = keyringFor(this.db, this.#nextRoot);
+    wipeKeyring(keys);
+    this.#keys = next;
+    this.#nextRoot.wipe();
+    this.#nextRoot = null;
   }
 
   #stateProblem(keys: Keyring, head: AuditHead): string | null {

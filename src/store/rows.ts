@@ -30,6 +30,9 @@ const FIRST_TABLES: readonly Table[] = [
   "sealed_blobs",
 ];
 
+/** Every table with ordinary row MACs. */
+export const SEALED_TABLES = Object.keys(PRIMARY_KEYS).filter((table) => table !== "vault") as readonly SealedTable[];
+
 /** A table name is spliced into SQL, so it only ever comes from the list above. */
 export type Table = keyof typeof PRIMARY_KEYS;
 /** The tables with ordinary row MACs; `vault` has the header MAC instead (see keyring.ts). */
@@ -51,7 +54,11 @@ function rowColumns(row: Row): CanonicalObject {
 
 /** Inserts `row`, or replaces all columns of the row with the same primary key, with a fresh MAC. */
 export function putRow(db: Database, keys: Keyring, table: SealedTable, row: Row): void {
-  const full: Row = { ...row, mac: rowMac(keys, table, row) };
+  writeRow(db, table, { ...row, mac: rowMac(keys, table, row) });
+}
+
+/** As `putRow`, for a row whose MAC is there already. */
+export function writeRow(db: Database, table: SealedTable, full: Row): void {
   const columns = Object.keys(full);
   const primary: readonly string[] = PRIMARY_KEYS[table];
   const changes = columns.filter((name) => !primary.includes(name)).map((name) => `${name} = excluded.${name}`);
@@ -104,8 +111,7 @@ export function findBadRows(db: Database, keys: Keyring): string[] {
     }
   };
   check(() => assertHeader(db, keys));
-  for (const table of Object.keys(PRIMARY_KEYS) as Table[]) {
-    if (table === "vault") continue;
+  for (const table of SEALED_TABLES) {
     for (const row of getRows<Row>(db, null, table)) check(() => assertRow(keys, table, row));
   }
   return problems;

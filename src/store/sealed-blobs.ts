@@ -54,6 +54,16 @@ export function openSealed(
   }
 }
 
+/** The row's ciphertext for another keyring of the same vault; the plaintext is wiped on the way. */
+export function resealBlob(from: Keyring, to: Keyring, row: { name: string; sealed: Buffer }): Buffer {
+  const plain = from.blobs.use((key) => aeadOpen(key, row.sealed, blobAad(from, row.name)));
+  try {
+    return to.blobs.use((key) => aeadSeal(key, plain, blobAad(to, row.name)));
+  } finally {
+    plain.fill(0);
+  }
+}
+
 function blobAad(keys: Keyring, name: string): Buffer {
   return canonicalBytes({ blob: name, format: 1, vault: keys.vault });
 }

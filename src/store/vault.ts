@@ -133,6 +133,33 @@ export class Vault {
     });
   }
 
+  /**
+   * Replaces the root key. `wrappers` wrap the new one (see `rewrapRootKey`). Credentials, tokens and the audit's past
+   * stay as they are. The caller wipes `root`.
+   * @throws VaultError, VaultSealedError, VaultTamperedError; nothing is changed then
+   */
+  rotateRoot(root: Secret, wrappers: readonly Wrapper[], actor: string): void {
+    const detail = { wrappers: wrappers.map(({ kind }) => kind).join(" ") };
+    this.#ledger.rotateRoot(root, wrappers, { actor, action: "vault.rotate-root", object: "vault", detail });
+  }
+
+  /** Announces the root key that another process is about to put in place. The caller wipes `root`. */
+  expectRoot(root: Secret): void {
+    this.#ledger.expectRoot(root);
+  }
+
+  /** Unseals with the root key itself, as `openRoot` of another process gave it. The caller wipes `root`. */
+  async unsealWith(root: Secret, by: string): Promise<void> {
+    await ready();
+    this.#ledger.unseal(keyring.keyringFor(this.#ledger.db, root), { by, actor: this.#actor });
+  }
+
+  /** The root key, opened with the first unlocker that fits; the vault stays as it is. The caller wipes it. */
+  async openRoot(unlockers: readonly Unlocker[]): Promise<{ root: Secret; by: string }> {
+    await ready();
+    return await keyring.openRootKey(this.#ledger.db, unlockers);
+  }
+
   addCredential(added: credentials.NewCredential, fields: Fields, actor: string): credentials.Credential {
     return this.#ledger.write((transaction) => credentials.addCredential(transaction, added, fields, actor));
   }

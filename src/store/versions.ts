@@ -1,6 +1,6 @@
 import type { Secret } from "../secret.ts";
 import { type CanonicalObject, canonicalBytes } from "./canonical.ts";
-import { ensureCategory, openCategory } from "./categories.ts";
+import { type CategoryKey, ensureCategory, openCategory } from "./categories.ts";
 import { aeadOpen, aeadSeal, boxSeal, boxSealOpen, DecryptError, KEY_BYTES, mac, randomBytes } from "./crypto.ts";
 import type { Database } from "./database.ts";
 import { VaultError, VaultTamperedError } from "./errors.ts";
@@ -63,7 +63,7 @@ export function insertVersion(
       number,
       stage,
       generation: category.generation,
-      fingerprint: mac(keys.fingerprint, plain).toString("hex").slice(0, FINGERPRINT_DIGITS),
+      fingerprint: fingerprintOf(keys, plain),
       sealed_key: versioned(boxSeal(category.publicKey, dataKey)),
       sealed: versioned(aeadSeal(dataKey, plain, aad)),
       created_at: now,
@@ -81,21 +81,73 @@ export function insertVersion(
 export function openVersion(db: Database, keys: Keyring, binding: VersionBinding, number: number): Map<string, Secret> {
   const row = getVersion(db, keys, binding.credential, number);
   if (row.stage === "revoked") throw new VaultError("refused", `version ${number} of this credential is revoked`);
-  const { publicKey, privateKey } = openCategory(db, keys, binding.category, row.generation);
+  const pair = openCategory(db, keys, binding.category, row.generation);
+  try {
+    return openRow(keys, binding, row, pair, decodeFields);
+  } finally {
+    pair.privateKey.wipe();
+  }
+}
+
+/** The fingerprint that another keyring of the vault gives to the value of `row`. @throws VaultTamperedError */
+export function fingerprintUnder(
+  to: Keyring,
+  from: Keyring,
+  binding: VersionBinding,
+  row: VersionRow,
+  pair: { publicKey: Buffer; privateKey: Secret },
+): string {
+  return openRow(from, binding, row, pair, (plain) => fingerprintOf(to, plain));
+}
+
+/** Lends the plaintext of a row to `use`, then wipes it. */
+function openRow<T>(
+  keys: Keyring,
+  binding: VersionBinding,
+  row: VersionRow,
+  pair: { publicKey: Buffer; privateKey: Secret },
+  use: (plain: Buffer) => T,
+): T {
   let dataKey: Buffer | null = null;
   let plain: Buffer | null = null;
   try {
-    dataKey = privateKey.use((key) => boxSealOpen(publicKey, key, unversioned(row.sealed_key)));
-    plain = aeadOpen(dataKey, unversioned(row.sealed), canonicalBytes(versionAad(keys, binding, number)));
-    return decodeFields(plain);
+    dataKey = pair.privateKey.use((key) => boxSealOpen(pair.publicKey, key, unversioned(row.sealed_key)));
+    plain = aeadOpen(dataKey, unversioned(row.sealed), canonicalBytes(versionAad(keys, binding, row.number)));
+    return use(plain);
   } catch (error) {
     if (!(error instanceof DecryptError)) throw error;
     const problem = "the sealed value does not belong to this credential, category, provider and hosts";
-    throw new VaultTamperedError(`vault.db versions ${row.credential}/${number}`, problem);
+    throw new VaultTamperedError(`vault.db versions ${row.credential}/${row.number}`, problem);
   } finally {
-    privateKey.wipe();
     dataKey?.fill(0);
     plain?.fill(0);
+  }
+}
+
+function fingerprintOf(keys: Keyring, plain: Buffer): string {
+  return mac(keys.fingerprint, plain).toString("hex").slice(0, FINGERPRINT_DIGITS);
+}
+
+/**
+ * Seals the data key of a version to another key pair of its category; the value itself stays as it is.
+ * @throws VaultTamperedError when the data key does not open with `from`
+ */
+export function rewrapVersion(
+  { db, keys }: VaultTransaction,
+  row: VersionRow,
+  from: { publicKey: Buffer; privateKey: Secret },
+  to: CategoryKey,
+): void {
+  let dataKey: Buffer | null = null;
+  try {
+    dataKey = from.privateKey.use((key) => boxSealOpen(from.publicKey, key, unversioned(row.sealed_key)));
+    const sealedKey = versioned(boxSeal(to.publicKey, dataKey));
+    putRow(db, keys, "versions", { ...row, generation: to.generation, sealed_key: sealedKey });
+  } catch (error) {
+    if (!(error instanceof DecryptError)) throw error;
+    throw new VaultTamperedError(`vault.db versions ${row.credential}/${row.number}`, "its data key does not open");
+  } finally {
+    dataKey?.fill(0);
   }
 }
 
