@@ -1,5 +1,6 @@
-import { type IncomingMessage, request } from "node:http";
+import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
+import type { Secret } from "../secret.ts";
 import { CliError } from "./failure.ts";
 
 const ANSWER_TIMEOUT_MS = 5000;
@@ -13,6 +14,9 @@ export interface DaemonStatus {
   readonly startedAt: number;
   readonly version: string;
   readonly sealed: boolean;
+  /** Why; null while it is not sealed. */
+  readonly sealedBecause: string | null;
+  readonly sealedCategories: readonly string[];
   readonly policy: { readonly revision: string; readonly ok: boolean; readonly problems: readonly string[] };
   readonly listeners: Readonly<Record<string, string | null>>;
   readonly counts: Readonly<Record<string, number>>;
@@ -26,9 +30,15 @@ export interface ReloadAnswer {
 
 /** Talks to the running daemon over its Unix socket. */
 export interface DaemonClient {
-  /** @throws CliError (exit 1) when no daemon answers; so do all three. */
+  /** @throws CliError (exit 1) when no daemon answers; so do all of these. */
   status(): Promise<DaemonStatus>;
   reload(): Promise<ReloadAnswer>;
+  /** Wipes the vault's keys from its memory. */
+  seal(): Promise<ReloadAnswer>;
+  /** Hands over the opened root key, which the caller wipes. */
+  unseal(root: Secret): Promise<ReloadAnswer>;
+  /** Announces the root key that is about to be put in place. The caller wipes it. */
+  expectRoot(root: Secret): Promise<ReloadAnswer>;
   /** Outcomes as they happen, one object each, until the daemon stops or `signal` aborts. */
   follow(signal: AbortSignal): AsyncIterable<Readonly<Record<string, unknown>>>;
 }
@@ -43,12 +53,20 @@ export function createDaemonClient(dataDir: string): DaemonClient {
   return {
     status: async () => (await fetchJson(socketPath, "GET", "/status")) as DaemonStatus,
     reload: async () => (await fetchJson(socketPath, "POST", "/reload")) as ReloadAnswer,
+    seal: async () => (await fetchJson(socketPath, "POST", "/seal")) as ReloadAnswer,
+    unseal: async (root) => (await fetchJson(socketPath, "POST", "/unseal", root)) as ReloadAnswer,
+    expectRoot: async (root) => (await fetchJson(socketPath, "POST", "/root", root)) as ReloadAnswer,
     follow: (signal) => followEvents(socketPath, signal),
   };
 }
 
-async function fetchJson(socketPath: string, method: string, path: string): Promise<unknown> {
-  const answer = await send(socketPath, { method, path, signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS) });
+async function fetchJson(
+  socketPath: string,
+  method: string,
+  path: string,
+  body: Secret | null = null,
+): Promise<unknown> {
+  const answer = await send(socketPath, { method, path, signal: AbortSignal.timeout(ANSWER_TIMEOUT_MS), body });
   const chunks: Buffer[] = [];
   let length = 0;
   for await (const chunk of answer as AsyncIterable<Buffer>) {
@@ -82,7 +100,7 @@ async function* followEvents(
   socketPath: string,
   signal: AbortSignal,
 ): AsyncIterable<Readonly<Record<string, unknown>>> {
-  const answer = await send(socketPath, { method: "GET", path: "/requests", signal });
+  const answer = await send(socketPath, { method: "GET", path: "/requests", signal, body: null });
   if (answer.statusCode !== 200) throw new CliError(`the daemon answered ${answer.statusCode} to GET /requests`);
   answer.setEncoding("utf8");
   let partial = "";
@@ -107,11 +125,12 @@ interface Call {
   readonly method: string;
   readonly path: string;
   readonly signal: AbortSignal;
+  readonly body: Secret | null;
 }
 
 function send(socketPath: string, call: Call): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
-    const { method, path, signal } = call;
+    const { method, path, signal, body } = call;
     const outgoing = request({ socketPath, method, path, signal, headers: { host: "localhost" } });
     outgoing.once("response", resolve);
     outgoing.once("error", () => {
@@ -121,6 +140,17 @@ function send(socketPath: string, call: Call): Promise<IncomingMessage> {
         }),
       );
     });
-    outgoing.end();
+    if (body === null) outgoing.end();
+    // A copy of its own, because it is written later than the caller may wipe the original.
+    else sendSecret(outgoing, body);
   });
+}
+
+function sendSecret(outgoing: ClientRequest, body: Secret): void {
+  const copy = body.copy();
+  copy.use((bytes) => {
+    outgoing.setHeader("content-length", bytes.length);
+    outgoing.end(bytes);
+  });
+  outgoing.once("close", () => copy.wipe());
 }

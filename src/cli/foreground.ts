@@ -25,6 +25,10 @@ export async function runInForeground(
     writeLog: cli.terminal.log,
   });
   for (const warning of condensed(daemon.warnings)) cli.terminal.warn(warning);
+  const sealed = daemon.sealed();
+  if (sealed !== null) {
+    cli.terminal.warn(`${sealed}\nRequests are answered 503 until \`sidekey vault unseal\` opens it`);
+  }
   let stopping = false;
   let killed = false;
   const onSignal = (): void => {

@@ -1,3 +1,4 @@
+import { listCategories } from "../store/categories.ts";
 import type { UsageWriter } from "../store/usage.ts";
 import type { Vault } from "../store/vault.ts";
 import type { Ingress } from "./ingress/server.ts";
@@ -6,6 +7,7 @@ import type { Metrics } from "./metrics.ts";
 import type { Dialer } from "./pipeline/dial.ts";
 import type { Limiter } from "./pipeline/limiter.ts";
 import type { PolicySource } from "./policy-source.ts";
+import type { VaultGate } from "./vault-gate.ts";
 import type { VaultView } from "./vault-view.ts";
 
 /** What the daemon tells about itself: `sidekey status`, `/readyz` and the gauges of `/metrics`. */
@@ -13,6 +15,7 @@ import type { VaultView } from "./vault-view.ts";
 export interface StatusSources {
   readonly version: string;
   readonly vault: Vault;
+  readonly gate: VaultGate;
   readonly usage: UsageWriter;
   readonly policy: PolicySource;
   readonly ingress: Ingress;
@@ -38,6 +41,8 @@ export function statusOf(sources: StatusSources): Record<string, unknown> {
     startedAt: state.startedAt,
     version: sources.version,
     sealed: sources.vault.sealed,
+    sealedBecause: sources.gate.problem,
+    sealedCategories: sources.vault.sealed ? [] : sealedCategories(sources.vault),
     draining: state.draining,
     policy: { revision: policy.current().revision, ...policy.health() },
     listeners: Object.fromEntries([...state.listeners].map(([name, { host, port }]) => [name, `${host}:${port}`])),
@@ -50,6 +55,10 @@ export function statusOf(sources: StatusSources): Record<string, unknown> {
     },
     queue: { usage: usage.queued(), usageDropped: usage.dropped() },
   };
+}
+
+function sealedCategories(vault: Vault): string[] {
+  return vault.read(listCategories).flatMap(({ name, state }) => (state === "enabled" ? [] : [name]));
 }
 
 /** Whether traffic should be sent here. */

@@ -9,12 +9,16 @@ import type { Config } from "./config.ts";
 import { type Control, startControl } from "./control.ts";
 import { observeDaemon, observeLimits, type RunState, readiness, statusOf } from "./daemon-status.ts";
 import { type Demo, startDemo } from "./demo-provider.ts";
+import { failureLogger } from "./failure-log.ts";
 import { createIngress, type Ingress } from "./ingress/server.ts";
 import { LeafSource } from "./leaf-source.ts";
+import { listen } from "./listen.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { createMetricsServer } from "./metrics-server.ts";
+import { startRewrapping } from "./monitor/rewrap.ts";
 import { isOwnListener } from "./own-addresses.ts";
+import { Parts } from "./parts.ts";
 import { knowsClient } from "./pipeline/authenticate.ts";
 import { createChooser } from "./pipeline/choose.ts";
 import { nodeTimer, steadyClockUs } from "./pipeline/clock.ts";
@@ -29,8 +33,8 @@ import { Splice } from "./pipeline/splice.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
 import { recordReload } from "./reload-record.ts";
-import { listenOn, proxyCredentials, selfCheck } from "./start-steps.ts";
-import { unlockedVault } from "./unlock.ts";
+import { existingVault, listenOn, proxyCredentials, selfCheck } from "./start-steps.ts";
+import { VaultGate } from "./vault-gate.ts";
 import { type VaultView, watchVault } from "./vault-view.ts";
 
 export interface DaemonOptions {
@@ -46,6 +50,8 @@ export interface DaemonOptions {
 export interface Daemon {
   readonly listening: { readonly proxy: string; readonly metrics: string | null };
   readonly warnings: readonly string[];
+  /** Why the vault is sealed; null while it is not. */
+  sealed(): string | null;
   /** Drains: in-flight exchanges finish within `config.drainMs`, new ones get 503; then flushes and closes. */
   stop(): Promise<void>;
   /** Reads policy, catalog and vault again, as a file change would. */
@@ -72,9 +78,9 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
     const traffic = await buildTraffic(options, base, policy, parts);
     const { proxy, metrics } = options.config.listen;
     base.state.listeners.set("proxy", await listenOn("listen.proxy", proxy, (at) => traffic.ingress.listen(at)));
-    const { metricsServer } = traffic;
-    if (metrics && metricsServer) {
-      base.state.listeners.set("metrics", await listenOn("listen.metrics", metrics, listener(metricsServer)));
+    const server = traffic.metricsServer;
+    if (metrics && server) {
+      base.state.listeners.set("metrics", await listenOn("listen.metrics", metrics, (at) => listen(server, at)));
     }
     return running(options, base, policy, traffic, parts);
   } catch (error) {
@@ -83,23 +89,10 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 }
 
-/** What has been started, closed in reverse order. */
-class Parts {
-  readonly #closers: (() => unknown)[] = [];
-
-  keep<T extends { close(): unknown }>(part: T): T {
-    this.#closers.push(() => part.close());
-    return part;
-  }
-
-  async close(): Promise<void> {
-    for (const close of this.#closers.splice(0).reverse()) await close();
-  }
-}
-
 /** Vault, records and what every other part needs. */
 interface Base {
   readonly vault: Vault;
+  readonly gate: VaultGate;
   readonly view: VaultView;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -115,10 +108,17 @@ interface Base {
 
 async function buildBase(options: DaemonOptions, parts: Parts): Promise<Base> {
   const { config } = options;
-  const vault = parts.keep(await unlockedVault(config.dataDir, options.unlockers));
+  const vault = parts.keep(existingVault(config.dataDir));
   await selfCheck(Date.now());
   const splice = new Splice();
-  const open = (id: string, version: number) => vault.openFields(id, version, "inject");
+  const open = (id: string, version: number) => {
+    try {
+      return vault.openFields(id, version, "inject");
+    } catch (error) {
+      base.gate.noticed(error);
+      throw error;
+    }
+  };
   // Closed after the log, which scrubs its last lines with what is open here.
   const secrets = parts.keep(new SecretPool(open, config.secretsIdleMs));
   const log = parts.keep(createLog({ ...config.log, write: options.writeLog, scrubber: secrets }));
@@ -132,9 +132,31 @@ async function buildBase(options: DaemonOptions, parts: Parts): Promise<Base> {
   );
   parts.keep(startLimitStateSaver(usage, () => limiter.changedState()));
   const outcomes = parts.keep(new OutcomeBatch({ usage, log, metrics }));
+  const gate = parts.keep(
+    new VaultGate({
+      vault,
+      unlockers: options.unlockers,
+      onChange: () => {
+        log.info(vault.sealed ? "vault_sealed" : "vault_unsealed", {});
+        if (vault.sealed) secrets.clear();
+        base.view.refresh();
+        base.onVaultChange();
+      },
+      onProblem: (problem) => log.error("vault_sealed", { problem }),
+    }),
+  );
+  const watchFailed = failureLogger(log, "vault_watch");
   const base: Base = {
     vault,
-    view: parts.keep(watchVault(vault, () => base.onVaultChange(), failureLogger(log, "vault_watch"))),
+    gate,
+    view: parts.keep(
+      watchVault(
+        vault,
+        () => base.onVaultChange(),
+        (error) => gate.noticed(error) || watchFailed(error),
+        () => secrets.retain((id, version) => mayBeUsed(base.view, id, version)),
+      ),
+    ),
     log,
     metrics,
     usage,
@@ -145,8 +167,17 @@ async function buildBase(options: DaemonOptions, parts: Parts): Promise<Base> {
     state: { draining: false, inFlight: 0, startedAt: Date.now(), listeners: new Map() },
     onVaultChange: () => {},
   };
+  parts.keep(startRewrapping(vault, failureLogger(log, "rewrap")));
   observeDaemon(base);
+  await gate.open();
   return base;
+}
+
+/** Whether the version of an opened secret may still be sent: a revoked or disabled one leaves memory at once. */
+function mayBeUsed(view: VaultView, credentialId: string, version: number): boolean {
+  const credential = view.list().find(({ id }) => id === credentialId);
+  if (credential?.state !== "enabled" || !view.isOpen(credential.category)) return false;
+  return credential.versions.some(({ number, stage }) => number === version && stage !== "revoked");
 }
 
 interface PolicyParts {
@@ -168,7 +199,12 @@ async function buildPolicy({ config }: DaemonOptions, base: Base, parts: Parts):
     }),
   );
   base.metrics.policyReloaded(true, source.current().revision);
-  base.onVaultChange = () => void source.reload("vault");
+  base.onVaultChange = () => {
+    source.reload("vault").then(
+      () => leafs.follow(source.current().interceptHosts),
+      () => {},
+    );
+  };
   observeLimits(base, source);
   await leafs.follow(source.current().interceptHosts);
   const renewal = setInterval(() => void leafs.follow(source.current().interceptHosts), CERTIFICATE_CHECK_MS).unref();
@@ -194,6 +230,9 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
         base.view.refresh();
         return policy.source.reload("command");
       },
+      seal: () => base.gate.seal(),
+      unseal: (root) => base.gate.unsealWith(root),
+      expectRoot: (root) => vault.expectRoot(root),
     }),
   );
   const pipelineOptions: PipelineOptions = {
@@ -226,6 +265,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     localNames: new Set([...config.localNames, "127.0.0.1", "::1"]),
     maxConnections: config.limits.connections,
     draining: () => state.draining,
+    vaultSealed: () => vault.sealed,
     refused: (reason) => metrics.denied(reason),
   });
   parts.keep({ close: () => ingress.destroy() });
@@ -233,7 +273,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   const metricsServer = config.listen.metrics
     ? createMetricsServer(metrics, { ready, beforeScrape: () => base.outcomes.flush() })
     : null;
-  if (metricsServer) parts.keep(closing(metricsServer));
+  if (metricsServer) parts.keepServer(metricsServer);
   return { ingress, metricsServer };
 }
 
@@ -259,45 +299,9 @@ function newDialer(options: DaemonOptions, { splice, state }: Base, demo: Demo |
   });
 }
 
-/** Logs what kind of error it was and where; its text could hold a URL or an address (threats E3). */
-function failureLogger(log: Log, msg: string): (error: unknown) => void {
-  return (error) => {
-    const {
-      name = "unknown",
-      code = null,
-      stack = "",
-    } = (error ?? {}) as { name?: string; code?: string | null; stack?: string };
-    const frames = stack
-      .split("\n")
-      .filter((line) => line.trimStart().startsWith("at "))
-      .slice(0, 5);
-    log.error(msg, { error: name, code: typeof code === "string" ? code : null, stack: frames });
-  };
-}
-
-function listener(server: Server): (at: { host: string; port: number }) => Promise<{ host: string; port: number }> {
-  return (at) =>
-    new Promise((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(at.port, at.host, () => {
-        const address = server.address();
-        resolve({ host: at.host, port: typeof address === "object" && address ? address.port : at.port });
-      });
-    });
-}
-
-function closing(server: Server): { close(): void } {
-  return {
-    close: () => {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
-}
-
 function running(
   { config }: DaemonOptions,
-  { state, log, view }: Base,
+  { state, log, view, gate }: Base,
   { source }: PolicyParts,
   { ingress }: Traffic,
   parts: Parts,
@@ -326,6 +330,7 @@ function running(
   return {
     listening: { proxy: at("proxy") ?? "", metrics: at("metrics") },
     warnings: [...config.warnings, ...source.warnings()],
+    sealed: () => gate.problem,
     stop: () => {
       stopped ??= stop();
       return stopped;

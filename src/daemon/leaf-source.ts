@@ -47,6 +47,8 @@ export class LeafSource {
     const key = sorted.join("\n");
     const fresh = this.#now() - this.#issuedAt < RENEW_MS;
     if (this.#cache && key === this.#hosts && fresh) return;
+    // What there is stays in use; it is followed again after the unsealing.
+    if (this.#vault.sealed) return;
     if (sorted.length === 0) {
       this.#cache = null;
       this.#hosts = key;

@@ -1,13 +1,18 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { encodeBasic } from "../providers/auth/basic.ts";
 import type { Secret } from "../secret.ts";
+import { openVault, VAULT_FILE, type Vault } from "../store/vault.ts";
 import type { UpstreamProxyConfig } from "./config.ts";
+import type { Address } from "./listen.ts";
 import { createLoopbackIdentity } from "./loopback-identity.ts";
 import { checkSplice, SELF_CHECK_HOST } from "./pipeline/self-check.ts";
 import { StartError } from "./start-error.ts";
 
-interface Address {
-  readonly host: string;
-  readonly port: number;
+/** The vault of `dataDir`, still sealed. @throws StartError vault_missing, with the next step; DatabaseError */
+export function existingVault(dataDir: string): Vault {
+  if (existsSync(join(dataDir, VAULT_FILE))) return openVault(dataDir);
+  throw new StartError("vault_missing", `there is no vault in ${dataDir}; run \`sidekey init\` first`);
 }
 
 /** @throws StartError self_check when secrets would not arrive where they belong */

@@ -1,5 +1,6 @@
 import type { KnownObjects } from "../policy/compile.ts";
-import type { TokenTable } from "../store/clients.ts";
+import { listCategories } from "../store/categories.ts";
+import { TokenTable } from "../store/clients.ts";
 import type { Credential } from "../store/credentials.ts";
 import type { Vault } from "../store/vault.ts";
 import type { CredentialTable } from "./pipeline/choose.ts";
@@ -13,6 +14,8 @@ const POLL_MS = 250;
 export interface VaultView extends CredentialTable {
   readonly tokens: TokenTable;
   readonly known: KnownObjects;
+  /** False while its category is sealed: nothing of it may be used then. */
+  isOpen(category: string): boolean;
   list(): readonly Credential[];
   /** Looks for changes now instead of at the next poll. */
   refresh(): void;
@@ -24,23 +27,34 @@ interface Loaded {
   readonly owned: ReadonlyMap<string, Credential>;
   readonly tokens: TokenTable;
   readonly known: KnownObjects;
+  readonly closed: ReadonlySet<string>;
 }
 
 /**
+ * While the vault is sealed nobody is known and nothing can be used; only names are still read, for the policy.
  * @param onChange called after credentials or clients have come or gone
  * @param onFailure called when the vault cannot be read; what was known stays in use
+ * @param onLoad called after every reading, when all that the view tells is new
  */
-export function watchVault(vault: Vault, onChange: () => void, onFailure: (error: unknown) => void): VaultView {
+export function watchVault(
+  vault: Vault,
+  onChange: () => void,
+  onFailure: (error: unknown) => void,
+  onLoad: () => void = () => {},
+): VaultView {
   // Read first: a change between the two is loaded twice rather than never.
   let seen = vault.dataVersion();
   let loaded = load(vault);
+  let sealed = vault.sealed;
   const refresh = (): void => {
     try {
       const version = vault.dataVersion();
-      if (version === seen) return;
+      if (version === seen && sealed === vault.sealed) return;
       const before = signature(loaded);
+      sealed = vault.sealed;
       loaded = load(vault);
       seen = version;
+      onLoad();
       if (signature(loaded) !== before) onChange();
     } catch (error) {
       onFailure(error);
@@ -55,6 +69,7 @@ export function watchVault(vault: Vault, onChange: () => void, onFailure: (error
     get known() {
       return loaded.known;
     },
+    isOpen: (category) => !loaded.closed.has(category),
     list: () => [...loaded.byName.values()],
     byName: (name) => loaded.byName.get(name),
     ownedBy: (provider, userId) => loaded.owned.get(ownedKey(provider, userId)),
@@ -70,18 +85,22 @@ function signature({ known }: Loaded): string {
 
 function load(vault: Vault): Loaded {
   const credentials = vault.listCredentials();
+  const categories = vault.read(listCategories);
   const nowMs = Date.now();
   const live = vault
     .listClientTokens()
     .filter((token) => token.revokedAt === null && (token.expiresAt === null || token.expiresAt > nowMs));
+  // Rows that no key has vouched for are not to be used for anything but their names.
+  const trusted = vault.sealed ? [] : credentials;
   return {
-    byName: new Map(credentials.map((credential) => [credential.name, credential])),
+    byName: new Map(trusted.map((credential) => [credential.name, credential])),
     owned: new Map(
-      credentials.flatMap((credential): [string, Credential][] =>
+      trusted.flatMap((credential): [string, Credential][] =>
         credential.owner.kind === "user" ? [[ownedKey(credential.provider, credential.owner.id), credential]] : [],
       ),
     ),
-    tokens: vault.loadTokenTable(),
+    tokens: vault.sealed ? new TokenTable([]) : vault.loadTokenTable(),
+    closed: new Set(categories.filter(({ state }) => state !== "enabled").map(({ name }) => name)),
     known: {
       credentials: new Map(credentials.map(({ name, provider, environment }) => [name, { provider, environment }])),
       clients: new Set(live.map((token) => token.client)),

@@ -157,6 +157,11 @@ export class Ledger {
     return this.#commit(work, false);
   }
 
+  /** Overwrites what the write-ahead log still holds of deleted rows, as far as no reader needs it. */
+  emptyLog(): void {
+    guard(this.db.name, () => this.db.pragma("wal_checkpoint(TRUNCATE)"));
+  }
+
   /** Grows whenever the rows may have changed, here or in another process. Cheap enough to poll. */
   dataVersion(): number {
     const found = guard(this.db.name, () => this.#pragmaDataVersion());
@@ -247,7 +252,12 @@ export class Ledger {
       const start = begin === null ? this.#verify() : { keys: begin, head: null };
       const { keys } = start;
       const notes: AuditNote[] = [];
+      const changes = this.#totalChanges();
       const result = work({ db: this.db, keys, now, note: (entry) => void notes.push(entry) });
+      // Somebody else was faster and nothing is left to do.
+      if (notes.length === 0 && start.head !== null && changes === this.#totalChanges()) {
+        return { result, verified: { dataVersion: this.#pragmaDataVersion(), head: start.head } };
+      }
       const state = mode.rowsChange || start.head === null ? stateDigest(this.db, keys) : start.head.state;
       const head = this.#appendAll(keys, notes, { previous: start.head, state, at: now });
       // Read inside the transaction: afterwards another process's commit could pass for verified.
@@ -324,6 +334,10 @@ export class Ledger {
 
   #snapshot<T>(work: () => T): T {
     return guard(this.db.name, () => this.db.transaction(work).deferred());
+  }
+
+  #totalChanges(): number {
+    return this.db.prepare("SELECT total_changes()").pluck().get() as number;
   }
 
   #pragmaDataVersion(): number {

@@ -100,6 +100,11 @@ export class Vault {
     return this.#ledger.record(work);
   }
 
+  /** After something was destroyed on purpose: leaves nothing of it in the files, as far as no reader needs it. */
+  emptyLog(): void {
+    this.#ledger.emptyLog();
+  }
+
   /** Changes whenever credentials, tokens or anything else but the audit may have; cheap enough to poll. */
   dataVersion(): number {
     return this.#ledger.dataVersion();

@@ -43,9 +43,9 @@ export async function wrapRootKey(
   root: Secret,
   unlocker: Unlocker,
   vault: string,
-  options: { cost: PassphraseCost; now: number },
+  options: { cost: PassphraseCost; now: number; id?: string },
 ): Promise<Wrapper> {
-  const stanza = { id: randomBytes(8).toString("hex"), kind: unlocker.kind, created_at: options.now };
+  const stanza = { id: options.id ?? randomBytes(8).toString("hex"), kind: unlocker.kind, created_at: options.now };
   if (unlocker.kind === "file") ensureKeyFile(unlocker.path);
   const opener = await openUnlocker(unlocker);
   try {
@@ -64,6 +64,21 @@ export async function wrapRootKey(
   } finally {
     opener.wipe();
   }
+}
+
+/**
+ * The stanza of `unlocker` for another root key, under its old id; what opens the present one proves the right.
+ * @throws UnlockError
+ */
+export async function rewrapRootKey(
+  root: Secret,
+  stanza: Wrapper,
+  unlocker: Unlocker,
+  vault: string,
+  options: { cost: PassphraseCost; now: number },
+): Promise<Wrapper> {
+  (await unwrapRootKey([stanza], unlocker, vault)).wipe();
+  return await wrapRootKey(root, unlocker, vault, { ...options, id: stanza.id });
 }
 
 /**

@@ -14,12 +14,15 @@ interface Running {
   readonly reloads: { ok: boolean; problems: readonly string[] }[];
 }
 
+const NO_KEYS = { seal: () => {}, unseal: async () => {}, expectRoot: () => {} };
+
 async function running(t: TestContext): Promise<Running> {
   const path = join(tempDir(t), "control.sock");
   const reloads: Running["reloads"] = [];
   const control = await startControl(path, {
     status: () => ({ sealed: false, revision: "r1" }),
     reload: async () => reloads.shift() ?? { ok: true, problems: [] },
+    ...NO_KEYS,
   });
   t.after(() => control.close());
   return { control, path, reloads };
@@ -62,13 +65,17 @@ test("other calls do not exist", async (t) => {
 test("a second daemon on the same directory is refused, and a socket that a killed one left behind is replaced", async (t) => {
   const first = await running(t);
   await assert.rejects(
-    startControl(first.path, { status: () => ({}), reload: async () => ({ ok: true, problems: [] }) }),
+    startControl(first.path, { status: () => ({}), reload: async () => ({ ok: true, problems: [] }), ...NO_KEYS }),
     ControlInUse,
   );
   assert.equal((await call(first.path, "GET", "/status"))[0], 200, "the first one is still there");
   const path = join(tempDir(t), "control.sock");
   writeFileSync(path, "left over");
-  const control = await startControl(path, { status: () => ({}), reload: async () => ({ ok: true, problems: [] }) });
+  const control = await startControl(path, {
+    status: () => ({}),
+    reload: async () => ({ ok: true, problems: [] }),
+    ...NO_KEYS,
+  });
   assert.equal((await call(path, "GET", "/status"))[0], 200);
   control.close();
   assert.equal(existsSync(path), false);
@@ -112,6 +119,7 @@ test("a reload that throws ends that call and not the daemon", async (t) => {
     reload: async () => {
       throw new Error("broken");
     },
+    ...NO_KEYS,
   });
   t.after(() => control.close());
   await assert.rejects(call(path, "POST", "/reload"));

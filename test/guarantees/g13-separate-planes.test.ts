@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import type { RunningSidekey } from "../support/running-sidekey.ts";
+import { freePort } from "../support/served-place.ts";
 import { startPlainScene } from "./plain-route.ts";
 import { FORMS, sendForm } from "./request-form.ts";
 
@@ -10,15 +11,6 @@ import { FORMS, sendForm } from "./request-form.ts";
  * A port that nobody has, so that the policy can name the daemon's own port before the daemon has it. Asked for on
  * every interface: a port that is free on 127.0.0.1 may be another test's on 127.0.0.2, and 0.0.0.0 then refuses it.
  */
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "0.0.0.0", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
-}
-
 const ADDRESSES = ["127.0.0.1", "127.0.0.2", "0.0.0.0", "::ffff:127.0.0.1", "::", "::ffff:7f00:1"];
 
 /** A daemon whose policy names one of its own listeners as a provider and opens every private range. */

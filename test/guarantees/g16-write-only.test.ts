@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { type Canary, findCanary, makeCanary } from "../support/canary.ts";
 import { type CliPlace, initializedPlace, startCli } from "../support/cli-process.ts";
 import { pause } from "../support/running-sidekey.ts";
+import { freePort } from "../support/served-place.ts";
 import { controlCall } from "./control-call.ts";
 
 /** Every command that shows something, as `sidekey --help` names it, with arguments that make it show most. */
@@ -50,6 +50,10 @@ const OTHERS = new Set([
   "client revoke",
   "policy test",
   "policy reload",
+  "vault seal",
+  "vault unseal",
+  "vault rotate",
+  "vault destroy",
   "vault wrapper add passphrase",
   "vault wrapper remove",
 ]);
@@ -64,15 +68,6 @@ async function commandsOf(place: CliPlace, group: readonly string[] = []): Promi
   const leafs = listed.filter(([, , takes]) => takes !== undefined).map(([, name]) => [...group, name].join(" "));
   const rest = listed.filter(([, , takes]) => takes === undefined).map(([, name = ""]) => [...group, name]);
   return [...leafs, ...(await Promise.all(rest.map((names) => commandsOf(place, names)))).flat()];
-}
-
-async function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address();
-      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
-    });
-  });
 }
 
 interface World extends CliPlace {
@@ -133,6 +128,13 @@ test("G16 write-only: no command, control call or metric shows a stored secret a
     ["credential", "disable", "demo-two"],
     ["credential", "enable", "demo-two"],
     ["policy", "reload"],
+    ["vault", "rotate"],
+    ["vault", "rotate", "--root"],
+    ["vault", "seal", "--category", "demo"],
+    ["vault", "unseal", "--category", "demo"],
+    ["vault", "seal"],
+    ["vault", "unseal"],
+    ["vault", "destroy", "--category", "trading", "--confirm", "trading"],
     ["credential", "revoke", "demo-two"],
     ["credential", "remove", "demo-two", "--yes"],
   ]) {

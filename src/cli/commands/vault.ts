@@ -1,10 +1,13 @@
 import type { Command } from "commander";
+import { type Category, listCategories } from "../../store/categories.ts";
 import { openVault } from "../../store/vault.ts";
 import type { Cli } from "../cli.ts";
 import { EXIT } from "../failure.ts";
 import { requireVault, toUnlocker, withVault } from "../open-vault.ts";
 import { formatTime, renderFacts, renderTable } from "../output.ts";
 import { newPassphrase } from "../secret-input.ts";
+import { registerVaultRotate } from "./vault-rotate.ts";
+import { registerVaultSeal } from "./vault-seal.ts";
 
 /** `vault status|wrapper list|wrapper add passphrase`. */
 export function registerVault(program: Command, cli: Cli): void {
@@ -14,6 +17,8 @@ export function registerVault(program: Command, cli: Cli): void {
     .description("can the vault be opened? exit 3 if not")
     .option("--json", "as JSON")
     .action((options: { json?: boolean }) => showStatus(cli, options.json === true));
+  registerVaultSeal(vault, cli);
+  registerVaultRotate(vault, cli);
   const wrapper = vault.command("wrapper").description("ways to open the vault; any one opens it");
   wrapper
     .command("list")
@@ -43,7 +48,8 @@ async function showStatus(cli: Cli, json: boolean): Promise<void> {
     );
     if (opened.problem !== null) cli.exit(EXIT.sealed);
     const credentials = opened.problem === null ? vault.listCredentials().length : null;
-    const facts = { vault: vault.id, dataDir, sealed: opened.problem !== null, ...opened, credentials };
+    const categories = vault.read(listCategories);
+    const facts = { vault: vault.id, dataDir, sealed: opened.problem !== null, ...opened, credentials, categories };
     if (json) return cli.terminal.json(facts);
     cli.terminal.out(
       renderFacts([
@@ -51,11 +57,20 @@ async function showStatus(cli: Cli, json: boolean): Promise<void> {
         ["data", dataDir],
         ["state", opened.problem ?? `opens with ${opened.by}`],
         ["credentials", credentials === null ? "-" : String(credentials)],
+        ["categories", categories.map(categoryText).join(", ")],
       ]),
     );
   } finally {
     vault.close();
   }
+}
+
+function categoryText({ name, generation, state, retired }: Category): string {
+  const notes = [
+    ...(state === "enabled" ? [] : [state === "disabled" ? "sealed" : state]),
+    ...(retired.length > 0 ? ["rotation not finished"] : []),
+  ];
+  return `${name} ${generation}${notes.length > 0 ? ` (${notes.join(", ")})` : ""}`;
 }
 
 async function listWrappers(cli: Cli, json: boolean): Promise<void> {

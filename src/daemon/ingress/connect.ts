@@ -19,6 +19,8 @@ const HTTPS_PORT = 443;
 export interface ConnectOptions extends InterceptOptions {
   readonly policy: () => PolicySnapshot;
   readonly draining: () => boolean;
+  /** While it is, there is no certificate to intercept with: the CONNECT itself is answered. */
+  readonly vaultSealed: () => boolean;
   /** Whether this Proxy-Authorization belongs to a client that may come from this address. */
   readonly knows: (authorization: string, remoteAddress: string) => boolean;
   readonly runTunnel: (tunnel: TunnelRequest) => Promise<void>;
@@ -37,7 +39,7 @@ export function onConnect(request: IncomingMessage, socket: Socket, head: Buffer
     options.refused("pipelined");
     return;
   }
-  const found = options.draining() ? null : interceptedAuthority(request, options.policy());
+  const found = options.draining() || options.vaultSealed() ? null : interceptedAuthority(request, options.policy());
   const authorization = headerOnce(request.rawHeaders, "proxy-authorization");
   const remoteAddress = socket.remoteAddress ?? "";
   if (found && (authorization === null || options.knows(authorization, remoteAddress))) {

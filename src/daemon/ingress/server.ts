@@ -8,6 +8,7 @@ import {
 import type { Socket } from "node:net";
 import type { SecureContext } from "node:tls";
 import type { PolicySnapshot } from "../../policy/compile.ts";
+import { listen } from "../listen.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 import type { TunnelRequest } from "../pipeline/tunnel.ts";
 import { onConnect } from "./connect.ts";
@@ -30,6 +31,7 @@ export interface IngressOptions {
   readonly localNames: ReadonlySet<string>;
   readonly maxConnections: number;
   readonly draining: () => boolean;
+  readonly vaultSealed: () => boolean;
   /** A connection ended before there was a request to record. */
   readonly refused: (reason: string) => void;
 }
@@ -80,7 +82,7 @@ export function createIngress(options: IngressOptions): Ingress {
     onConnect(request, socket, head, { ...options, http1: inner, http2 }),
   );
   return {
-    listen: (at) => listen(outer, at.host, at.port),
+    listen: (at) => listen(outer, at),
     stopAccepting: () => {
       outer.close();
       outer.closeIdleConnections();
@@ -197,15 +199,4 @@ function http2Server(options: IngressOptions, unfinished: Unfinished): Http2Serv
 function run(incoming: Parameters<Pipeline>[0], options: IngressOptions): void {
   // The pipeline answers and records every failure itself; what gets here is a defect, and must not hang the client.
   options.pipeline(incoming).catch(() => incoming.downstream.abort());
-}
-
-function listen(server: Server, host: string, port: number): Promise<{ host: string; port: number }> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => {
-      server.removeListener("error", reject);
-      const address = server.address();
-      resolve(typeof address === "object" && address ? { host: address.address, port: address.port } : { host, port });
-    });
-  });
 }

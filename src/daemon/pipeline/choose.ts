@@ -1,6 +1,6 @@
 import type { Route } from "../../policy/compile.ts";
 import type { Credential } from "../../store/credentials.ts";
-import { ProxyError } from "./errors.ts";
+import { ProxyError, vaultSealed } from "./errors.ts";
 import type { Identity } from "./exchange.ts";
 
 /** The credential version that one exchange uses. */
@@ -13,6 +13,8 @@ export interface Choice {
 export interface CredentialTable {
   byName(name: string): Credential | undefined;
   ownedBy(provider: string, userId: string): Credential | undefined;
+  /** False while the category is sealed. */
+  isOpen(category: string): boolean;
 }
 
 export interface Chooser {
@@ -30,14 +32,16 @@ export function createChooser(table: CredentialTable): Chooser {
   return {
     choose(route, identity, authority, nowMs) {
       if (route.provider.auth.every((rule) => rule.scheme === "none")) return null;
-      const usable = (credential: Credential | undefined) => usableVersion(credential, authority, nowMs);
+      const usable = (credential: Credential | undefined) =>
+        credential && table.isOpen(credential.category) ? usableVersion(credential, authority, nowMs) : null;
       const owned = ownCredential(route, identity, table);
-      if (owned) return usable(owned) ?? fail(route, `no credential of user ${identity.user ?? ""}`);
+      if (owned) return usable(owned) ?? fail(route, `no credential of user ${identity.user ?? ""}`, [owned], table);
       for (const name of ordered(route, turns)) {
         const choice = usable(table.byName(name));
         if (choice) return choice;
       }
-      return fail(route, `none of its credentials (${names(route).join(", ")})`);
+      const tried = names(route).map((name) => table.byName(name));
+      return fail(route, `none of its credentials (${names(route).join(", ")})`, tried, table);
     },
   };
 }
@@ -66,8 +70,8 @@ function ordered(route: Route, turns: Map<string, number>): string[] {
   return [first, ...all.filter((name) => name !== first)];
 }
 
-function usableVersion(credential: Credential | undefined, authority: string, nowMs: number): Choice | null {
-  if (credential?.state !== "enabled") return null;
+function usableVersion(credential: Credential, authority: string, nowMs: number): Choice | null {
+  if (credential.state !== "enabled") return null;
   if (credential.expiresAt !== null && credential.expiresAt <= nowMs) return null;
   if (!boundTo(credential, authority)) return null;
   const current = credential.versions.find((version) => version.stage === "current");
@@ -79,7 +83,14 @@ export function boundTo(credential: Credential, authority: string): boolean {
   return credential.hosts.some((host) => host === authority || `${host}:443` === authority);
 }
 
-function fail(route: Route, which: string): never {
+function fail(
+  route: Route,
+  which: string,
+  tried: readonly (Credential | undefined)[],
+  table: Pick<CredentialTable, "isOpen">,
+): never {
+  const sealed = tried.find((credential) => credential !== undefined && !table.isOpen(credential.category));
+  if (sealed !== undefined) throw vaultSealed(sealed.category, route.id);
   throw new ProxyError(
     "no_usable_credential",
     `route ${route.id}: ${which} exists, is enabled, unexpired and bound to this host; see \`sidekey credential list\`, add one with \`sidekey credential add ${route.provider.id}\``,

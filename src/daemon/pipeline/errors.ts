@@ -71,6 +71,22 @@ export function toProxyError(error: unknown): ProxyError {
   });
 }
 
+/** What every request gets while the vault, or the category of its credential, is sealed. */
+export function vaultSealed(category: string | null = null, route: string | null = null): ProxyError {
+  const [what, how] =
+    category === null
+      ? ["the vault is sealed", "sidekey vault unseal"]
+      : [`category ${category} is sealed`, `sidekey vault unseal --category ${category}`];
+  return new ProxyError("vault_sealed", `${what}; an operator opens it with \`${how}\``, {
+    reason: category === null ? null : "category_sealed",
+    route,
+    fields: ["Retry-After", SEALED_RETRY_S],
+  });
+}
+
+/** Seconds after which a client may look again whether somebody has unsealed the vault. */
+const SEALED_RETRY_S = "30";
+
 /**
  * The same refusal as a server gives it, for base URLs: there sidekey is no proxy to its client, and fetch turns every
  * 407 into a network error that hides what is wrong (Fetch standard, HTTP-network-or-cache fetch).

@@ -12,7 +12,7 @@ import type { Chooser } from "./choose.ts";
 import { ClientCounter } from "./client-counter.ts";
 import { denial } from "./denial.ts";
 import type { Dialer } from "./dial.ts";
-import { type ProxyError, ProxyError as Refusal, toProxyError } from "./errors.ts";
+import { type ProxyError, ProxyError as Refusal, toProxyError, vaultSealed } from "./errors.ts";
 import type { Incoming, Outcome, ParsedRequest, RequestTarget } from "./exchange.ts";
 import { ExchangeState } from "./exchange-state.ts";
 import { forward, type Upgraded } from "./forward.ts";
@@ -53,6 +53,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (options.draining()) throw draining();
       const policy = options.policy();
       x.parsed = incoming.parse(policy);
+      // Before anybody is asked who they are: without the vault no token can be checked.
+      if (options.vaultSealed()) throw vaultSealed();
       const body = takesBodyKey(policy, x, x.parsed) ? await keyedBody(x, x.parsed) : null;
       const route = admit(policy, x, x.parsed, body, options);
       inFlight.enter(x);
@@ -194,15 +196,6 @@ function prepare(route: Route, x: ExchangeState, parsed: ParsedRequest, options:
   const clean = cleanRequest(x.incoming.fields, parsed.target.query, route.provider.carriers);
   const plan = routePlan(route, x, parsed.target);
   if (x.choice === null || plan === null) return withoutSecret(clean, route);
-  if (options.vaultSealed()) {
-    throw new Refusal(
-      "vault_sealed",
-      "the vault is sealed; start sidekey again with a key that opens it (`unlock` in daemon.yaml)",
-      {
-        route: route.id,
-      },
-    );
-  }
   const binding = { authority: authorityOf(parsed), route: route.id, client: x.identity.client };
   return inject(clean, plan, x.choice, route, binding, options);
 }

@@ -57,6 +57,14 @@ export class SecretPool {
     for (const [key, entry] of this.#entries) this.#drop(key, entry);
   }
 
+  /** Zeroes at once what may no longer be used: revoked, disabled, or in a category that was sealed. */
+  retain(mayBeUsed: (credentialId: string, version: number) => boolean): void {
+    for (const [key, entry] of this.#entries) {
+      const [id = "", version = ""] = key.split("\n");
+      if (!mayBeUsed(id, Number(version))) this.#drop(key, entry);
+    }
+  }
+
   /** Ends the sweeper and zeroes everything. */
   close(): void {
     clearInterval(this.#sweeper);

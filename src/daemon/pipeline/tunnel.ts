@@ -5,7 +5,7 @@ import type { PolicySnapshot } from "../../policy/compile.ts";
 import { decide } from "../../policy/decide.ts";
 import { authenticate } from "./authenticate.ts";
 import { denial } from "./denial.ts";
-import { ProxyError, toProxyError } from "./errors.ts";
+import { ProxyError, toProxyError, vaultSealed } from "./errors.ts";
 import type { Incoming, RequestTarget } from "./exchange.ts";
 import { ExchangeState } from "./exchange-state.ts";
 import type { PipelineOptions } from "./pipeline.ts";
@@ -35,6 +35,7 @@ export async function runTunnel(tunnel: TunnelRequest, options: PipelineOptions)
     if (options.draining()) throw new ProxyError("overloaded", "sidekey is shutting down", { reason: "draining" });
     const policy = options.policy();
     x.parsed = tunnel.incoming.parse(policy);
+    if (options.vaultSealed()) throw vaultSealed();
     admit(policy, x, x.parsed.target, options);
     await join(tunnel, x, x.parsed.target, options);
   } catch (error) {

@@ -1,13 +1,11 @@
 import assert from "node:assert/strict";
 import type { ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
-import { createServer } from "node:net";
-import { join } from "node:path";
 import type { Readable } from "node:stream";
 import { describe, type TestContext, test } from "node:test";
 import { type CliPlace, cliPlace, startCli } from "../../support/cli-process.ts";
+import { freePortsIn } from "../../support/served-place.ts";
 
 type Running = ChildProcessByStdio<null, Readable, Readable>;
 
@@ -16,24 +14,7 @@ async function placeWithPorts(t: TestContext): Promise<CliPlace & { readonly por
   const place = cliPlace(t);
   const made = await place.run(["--data", "elsewhere", "init"]);
   assert.equal(made.code, 0, made.all);
-  const file = join(place.config, "daemon.yaml");
-  let text = readFileSync(file, "utf8");
-  const ports: number[] = [];
-  for (const usual of ["8787", "8788", "9477"]) {
-    const port = await freePort();
-    ports.push(port);
-    text = text.replace(`127.0.0.1:${usual}`, `127.0.0.1:${port}`);
-  }
-  writeFileSync(file, text);
-  return { ...place, port: ports[0] ?? 0 };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
+  return { ...place, port: await freePortsIn(place.config) };
 }
 
 /** Collects stdout until `pattern` is in it. */

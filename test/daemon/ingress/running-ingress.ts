@@ -79,6 +79,7 @@ export async function startIngress(
     localNames: new Set(["localhost", "127.0.0.1"]),
     maxConnections: 100,
     draining: () => false,
+    vaultSealed: () => false,
     refused: (reason) => refusals.push(reason),
     ...options,
   });

@@ -46,6 +46,7 @@ function chooserOf(...credentials: Credential[]) {
     byName: (name) => credentials.find((one) => one.name === name),
     ownedBy: (provider, userId) =>
       credentials.find((one) => one.provider === provider && one.owner.kind === "user" && one.owner.id === userId),
+    isOpen: (category) => category !== "sealed",
   });
 }
 
@@ -134,4 +135,13 @@ test("a stored host without a port is bound to 443", () => {
   };
   for (const [authority, expected] of Object.entries(table))
     assert.equal(boundTo(bound, authority), expected, authority);
+});
+
+test("a credential of a sealed category is passed over, and when nothing else is left the answer says so", () => {
+  const sealed = credential("a", { category: "sealed" });
+  const route = routeWith("[a, b]");
+  assert.equal(chosen(chooserOf(sealed, credential("b")), route), "b v2");
+  const refused = (error: unknown) =>
+    error instanceof ProxyError && error.code === "vault_sealed" && /category sealed is sealed/.test(error.message);
+  assert.throws(() => chosen(chooserOf(sealed, credential("b", { state: "disabled" })), route), refused);
 });

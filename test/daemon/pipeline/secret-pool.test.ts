@@ -131,3 +131,17 @@ test("a secret made of asterisks does not make scrubbing endless", (t) => {
   pool.acquire("c1", 1, HEADER);
   assert.equal(pool.scrub(Buffer.from(`x ${"*".repeat(30)} short`)).toString(), `x ${"*".repeat(30)} short`);
 });
+
+test("what may no longer be used is zeroed at once, also while an exchange holds it; the rest stays", (t) => {
+  const { pool } = poolOf(t, 10_000);
+  const [gone, kept] = [pool.acquire("c1", 1, HEADER), pool.acquire("c1", 2, HEADER)];
+  const secret = gone.bytesFor(RAW);
+  pool.retain((id, version) => id === "c1" && version === 2);
+  assert.deepEqual([secret.wiped, pool.size, text(kept.bytesFor(RAW))], [true, 1, "secret/one"]);
+  gone.release();
+  assert.equal(
+    text(pool.acquire("c1", 1, HEADER).bytesFor(RAW)),
+    "secret/one",
+    "opened anew when it may be used again",
+  );
+});
