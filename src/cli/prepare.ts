@@ -4,6 +4,7 @@ import type { Config } from "../daemon/config.ts";
 import { locate } from "../daemon/config.ts";
 import { ensureSetup, type SetupResult } from "../daemon/setup.ts";
 import { installConfig } from "../daemon/setup-config.ts";
+import { VaultSealedError, VaultTamperedError } from "../store/errors.ts";
 import type { Unlocker } from "../store/wrappers.ts";
 import type { Cli } from "./cli.ts";
 import { CliError, usageError } from "./failure.ts";
@@ -20,6 +21,8 @@ export interface PrepareOptions {
   /** Make the vault with a passphrase; daemon.yaml then says that it is asked for. */
   readonly passphrase: boolean;
   readonly stdin: boolean;
+  /** A vault that is there but does not open is no failure: the daemon starts sealed. */
+  readonly maySeal?: boolean;
 }
 
 /**
@@ -34,7 +37,7 @@ export async function prepare(cli: Cli, options: PrepareOptions): Promise<Prepar
   const copied = installConfig({ configDir, packageRoot: cli.packageRoot, passphrase: options.passphrase });
   const config = cli.config();
   const unlockers = chooseUnlockers(cli, config, options);
-  const result = await ensureSetup({
+  const setup = ensureSetup({
     dataDir: config.dataDir,
     configDir,
     providersDir: config.providersDir,
@@ -43,7 +46,14 @@ export async function prepare(cli: Cli, options: PrepareOptions): Promise<Prepar
     nowMs: cli.now(),
     actor: cli.actor,
   });
+  const result = options.maySeal === true ? await setup.catch(sealedSetup) : await setup;
   return { ...result, notes: [...copied, ...result.notes], config, unlockers };
+}
+
+/** The vault was there before, so all there is to set up is in it. */
+function sealedSetup(error: unknown): SetupResult {
+  if (error instanceof VaultSealedError || error instanceof VaultTamperedError) return { created: false, notes: [] };
+  throw error;
 }
 
 function chooseUnlockers(cli: Cli, config: Config, options: PrepareOptions): [Unlocker, ...Unlocker[]] {

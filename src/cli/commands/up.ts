@@ -13,7 +13,7 @@ export function registerUp(program: Command, cli: Cli): void {
 }
 
 async function up(cli: Cli): Promise<void> {
-  const prepared = await prepare(cli, { passphrase: false, stdin: false });
+  const prepared = await prepare(cli, { passphrase: false, stdin: false, maySeal: true });
   for (const note of prepared.notes) cli.terminal.note(note);
   const code = await runInForeground(cli, prepared, (proxy, metrics) => {
     cli.terminal.out(nextSteps(prepared, cli.packageRoot, proxy, metrics));

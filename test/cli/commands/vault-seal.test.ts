@@ -29,6 +29,16 @@ test("serve starts sealed when its key is missing, and unseal opens it without a
   assert.match(String((await untilStatus(place, 3)).sealedBecause), /an operator sealed it/);
 });
 
+test("up, too, starts sealed when the vault is there and does not open, and init says why it cannot go on", async (t) => {
+  const place = await initializedPlace(t);
+  await freePortsIn(place.config);
+  renameSync(join(place.data, "root.key"), join(place.dir, "brought.key"));
+  const init = await place.run(["init"]);
+  assert.deepEqual([init.code, /root\.key does not exist/.test(init.stderr)], [3, true], init.all);
+  startCli(t, place.dir, ["up"]).stderr.resume();
+  assert.match(String((await untilStatus(place, 3)).sealedBecause), /root\.key does not exist/);
+});
+
 test("a category is sealed and unsealed also without a daemon, and unknown ones are named", async (t) => {
   const { run } = await initializedPlace(t);
   assert.equal((await run(["vault", "seal", "--category", "trading"])).code, 0);
