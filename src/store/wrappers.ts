@@ -160,6 +160,34 @@ function wrapperAad(vault: string, wrapper: Omit<Wrapper, "wrapped">): Buffer {
   return canonicalBytes({ format: 1, kind, params, vault, wrapper: id });
 }
 
-function kinds(wrappers: readonly Wrapper[]): string {
+/** Kinds that need another machine or another program to answer. What is behind `exec` is unknown, so it counts. */
+const REMOTE_KINDS: ReadonlySet<string> = new Set(["exec", "vault-transit", "aws-kms"]);
+
+export function isRemote(kind: string): boolean {
+  return REMOTE_KINDS.has(kind);
+}
+
+/**
+ * What is risky about the only ways to open a vault or a backup, one sentence each with what to do; none when all is
+ * well. Shown when a vault is made, when its wrappers change, and when a backup is made.
+ */
+export function wrapperWarnings(wrappers: readonly { kind: string }[]): string[] {
+  const [only] = wrappers;
+  if (only === undefined) return [];
+  const remedy =
+    "add a way of your own: `sidekey vault shares split`, kept on paper, or `vault wrapper add passphrase`";
+  if (wrappers.every(({ kind }) => isRemote(kind))) {
+    const lost = "without that service, its key or your account there, every credential is lost";
+    const what =
+      wrappers.length === 1 ? `only one remote wrapper (${only.kind})` : `only remote wrappers (${kinds(wrappers)})`;
+    return [`${what} can open this vault: ${lost}; ${remedy}`];
+  }
+  if (wrappers.every(({ kind }) => kind === "systemd")) {
+    return [`only a systemd credential can open this vault, and it may be bound to this machine; ${remedy}`];
+  }
+  return [];
+}
+
+function kinds(wrappers: readonly { kind: string }[]): string {
   return [...new Set(wrappers.map((wrapper) => wrapper.kind))].join(", ") || "none";
 }
