@@ -37,7 +37,7 @@ export function requireVault(dataDir: string): void {
  * the second and then forgotten.
  */
 export function askOnce(unlocker: Unlocker): Unlocker {
-  if (unlocker.kind === "file") return unlocker;
+  if (unlocker.kind !== "passphrase") return unlocker;
   let kept: Secret | null = null;
   const read = async (): Promise<Secret> => {
     const again = kept;

@@ -14,7 +14,7 @@ import { VaultError } from "./errors.ts";
 import * as keyring from "./keyring.ts";
 import { Ledger } from "./ledger.ts";
 import { VAULT_FILE, Vault, type VaultOptions } from "./vault.ts";
-import { PASSPHRASE_COST, type Unlocker, unlockerName } from "./wrappers.ts";
+import { type Unlocker, unlockerName } from "./wrappers.ts";
 
 /**
  * Makes the vault of `directory` (created 0700 when missing) and returns it unsealed. It appears whole or not at all:
@@ -45,8 +45,7 @@ async function buildVault(
   const now = options.now ?? Date.now;
   const db = (options.openDatabase ?? openVaultDatabase)(path, { create: true });
   try {
-    const cost = options.cost ?? PASSPHRASE_COST;
-    const keys = await keyring.createKeyring(db, unlocker, { cost, now: now() });
+    const keys = await keyring.createKeyring(db, unlocker, { cost: options.cost, now: now() });
     const actor = options.actor ?? "sidekey";
     new Ledger(db, directory, now).begin(keys, (transaction) => {
       for (const name of FIRST_CATEGORIES) ensureCategory({ ...transaction, note: () => undefined }, name, actor);

@@ -18,9 +18,17 @@ export type UnlockProblemCode =
   | "wrong_key"
   | "wrong_passphrase"
   | "no_wrapper"
-  | "unavailable";
+  | "unavailable"
+  | "timeout"
+  | "unreachable"
+  | "denied"
+  | "lying"
+  | "too_few_shares"
+  | "bad_share"
+  | "duplicate_share"
+  | "wrong_set";
 
-/** Why one unlocker did not open the vault. `by` is "file <path>" or "passphrase". */
+/** Why one unlocker did not open the vault. `by` is "file <path>", "passphrase" or what else `unlockerName` says. */
 export interface UnlockProblem {
   readonly by: string;
   readonly code: UnlockProblemCode;

@@ -1,17 +1,15 @@
 import { closeSync, constants, existsSync, fstatSync, fsyncSync, openSync, readSync, rmSync, writeSync } from "node:fs";
 import { dirname } from "node:path";
-import { Secret, secretBuffer } from "../secret.ts";
-import { base64Decode, base64Encode, KEY_BYTES, randomBytes } from "./crypto.ts";
+import { type Secret, secretBuffer } from "../secret.ts";
+import { base64Encode, KEY_BYTES, randomBytes } from "./crypto.ts";
 import { assertPrivate, DatabaseError, fileError, moveIntoPlace, syncDirectory } from "./database.ts";
 import { UnlockError } from "./errors.ts";
+import { KEY_FILE_HEADER, MAX_KEY_TEXT_BYTES, parseBase64Key } from "./wrappers/key-bytes.ts";
 
 /*
- * The root key file: this line, then 32 bytes as base64, then a newline. It wraps the vault's root key,
+ * The root key file: KEY_FILE_HEADER, then 32 bytes as base64, then a newline. It wraps the vault's root key,
  * so it can be replaced without touching a stored credential.
  */
-const HEADER = Buffer.from("sidekey root key v1\n", "ascii");
-const KEY_TEXT_BYTES = 44;
-const FILE_BYTES = HEADER.length + KEY_TEXT_BYTES + 1;
 
 /**
  * Makes a file with a new random key, mode 0600, whole or not at all. An existing file is kept as it is.
@@ -35,7 +33,7 @@ export function ensureKeyFile(path: string): void {
 function writeKey(path: string): void {
   const key = randomBytes(KEY_BYTES);
   const text = base64Encode(key);
-  const content = Buffer.concat([HEADER, text, Buffer.from("\n")]);
+  const content = Buffer.concat([KEY_FILE_HEADER, text, Buffer.from("\n")]);
   const fd = openSync(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
   try {
     writeSync(fd, content);
@@ -48,12 +46,12 @@ function writeKey(path: string): void {
 
 /**
  * Reads a key file that only its owner can read. Links are followed (orchestrators mount secrets as links);
- * owner and mode are those of the opened file.
+ * owner and mode are those of the opened file. A pipe is refused instead of waited for.
  * @throws UnlockError missing, permissions or malformed, with the command that repairs it
  */
 export function readKeyFile(path: string): Secret {
   const fd = openExisting(path);
-  const content = secretBuffer(FILE_BYTES + 1);
+  const content = secretBuffer(MAX_KEY_TEXT_BYTES + 1);
   try {
     const stat = fstatSync(fd);
     if (!stat.isFile()) throw new UnlockError("malformed", `${path} is not a regular file`);
@@ -70,7 +68,7 @@ export function readKeyFile(path: string): Secret {
 
 function openExisting(path: string): number {
   try {
-    return openSync(path, constants.O_RDONLY);
+    return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;
     if (code === "ENOENT") {
@@ -81,12 +79,11 @@ function openExisting(path: string): number {
 }
 
 function parse(content: Buffer, path: string): Secret {
-  const [head, text] = [content.subarray(0, HEADER.length), content.subarray(HEADER.length, FILE_BYTES - 1)];
-  const tail = content.subarray(FILE_BYTES - 1);
-  const key = head.equals(HEADER) && (tail.length === 0 || tail.equals(Buffer.from("\n"))) ? base64Decode(text) : null;
-  if (key === null || key.length !== KEY_BYTES) {
-    key?.fill(0);
+  const { length } = KEY_FILE_HEADER;
+  const isOurs = content.subarray(0, length).equals(KEY_FILE_HEADER);
+  const key = isOurs ? parseBase64Key(content.subarray(length)) : null;
+  if (key === null) {
     throw new UnlockError("malformed", `${path} is not a sidekey root key file; restore it from your copy`);
   }
-  return Secret.adopt(key);
+  return key;
 }

@@ -4,14 +4,7 @@ import { constantTimeEqual, KEY_BYTES, kdf, mac, randomBytes } from "./crypto.ts
 import { type Database, guard } from "./database.ts";
 import { UnlockError, type UnlockProblem, VaultError, VaultSealedError, VaultTamperedError } from "./errors.ts";
 import { loadRetired } from "./retired-roots.ts";
-import {
-  type PassphraseCost,
-  type Unlocker,
-  unlockerName,
-  unwrapRootKey,
-  type Wrapper,
-  wrapRootKey,
-} from "./wrappers.ts";
+import { type Unlocker, unlockerName, unwrapRootKey, type WrapOptions, type Wrapper, wrapRootKey } from "./wrappers.ts";
 
 /** Version of everything described in docs/vault-format.md. */
 export const VAULT_FORMAT = 1;
@@ -60,6 +53,11 @@ export function keyringOf(root: Secret, vault: string, retired: readonly Retired
   return { vault, retired, ...(Object.fromEntries(subkeys) as Record<SubkeyName, Secret>) };
 }
 
+/** The key of the header's MAC alone. The caller wipes it. */
+export function headerKeyOf(root: Secret): Secret {
+  return kdf(root, ...SUBKEYS.header);
+}
+
 export function wipeKeyring(keys: Keyring): void {
   for (const name of Object.keys(SUBKEYS) as SubkeyName[]) keys[name].wipe();
   for (const { key } of keys.retired) key.wipe();
@@ -74,11 +72,7 @@ export function auditKeyFor(keys: Keyring, seq: number): Secret {
  * Gives an empty database its root key, wrapped for `unlocker`, and its header.
  * @throws UnlockError, DatabaseError
  */
-export async function createKeyring(
-  db: Database,
-  unlocker: Unlocker,
-  options: { cost: PassphraseCost; now: number },
-): Promise<Keyring> {
+export async function createKeyring(db: Database, unlocker: Unlocker, options: WrapOptions): Promise<Keyring> {
   const vault = randomBytes(16).toString("hex");
   const root = Secret.adopt(randomBytes(KEY_BYTES));
   try {
@@ -106,7 +100,7 @@ export async function openKeyring(
   db: Database,
   unlockers: readonly Unlocker[],
 ): Promise<{ keys: Keyring; by: string }> {
-  const { root, by } = await openRootKey(db, unlockers);
+  const { root, by } = await openRootKey(readStanzas(db), unlockers);
   try {
     return { keys: keyringFor(db, root), by };
   } finally {
@@ -134,12 +128,21 @@ function keyringInSnapshot(db: Database, root: Secret): Keyring {
   }
 }
 
-/**
- * The root key itself, opened with the first unlocker that fits; nothing else is checked. The caller wipes it.
- * @throws VaultSealedError with one problem per unlocker
- */
-export async function openRootKey(db: Database, unlockers: readonly Unlocker[]): Promise<{ root: Secret; by: string }> {
-  const { vault, wrappers } = guard(db.name, () => ({ vault: readHeader(db).vault, wrappers: readWrappers(db) }));
+/** What has to be opened, read in one snapshot. */
+export interface Stanzas {
+  readonly vault: string;
+  readonly wrappers: readonly Wrapper[];
+}
+
+export function readStanzas(db: Database): Stanzas {
+  return guard(db.name, () => ({ vault: readHeader(db).vault, wrappers: readWrappers(db) }));
+}
+
+/** The root key, by the first unlocker that fits. The caller wipes it. @throws VaultSealedError */
+export async function openRootKey(
+  { vault, wrappers }: Stanzas,
+  unlockers: readonly Unlocker[],
+): Promise<{ root: Secret; by: string }> {
   const problems: UnlockProblem[] = [];
   for (const unlocker of unlockers) {
     const by = unlockerName(unlocker);
@@ -157,24 +160,6 @@ export async function openRootKey(db: Database, unlockers: readonly Unlocker[]):
 /** Most messages about a key file name it themselves. */
 function reasonOf({ by, message }: UnlockProblem): string {
   return message.startsWith(by.replace(/^file /, "")) ? message : `${by}: ${message}`;
-}
-
-/**
- * A stanza for a further unlocker; one that already opens the vault proves the right to add it.
- * Insert it with `insertWrapper` and `renewHeader` in one transaction.
- */
-export async function prepareWrapper(
-  db: Database,
-  unlockers: readonly Unlocker[],
-  added: Unlocker,
-  options: { cost: PassphraseCost; now: number },
-): Promise<Wrapper> {
-  const { root } = await openRootKey(db, unlockers);
-  try {
-    return await wrapRootKey(root, added, readHeader(db).vault, options);
-  } finally {
-    root.wipe();
-  }
 }
 
 export function readHeader(db: Database): Header {

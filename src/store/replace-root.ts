@@ -3,17 +3,14 @@ import { KEY_BYTES, randomBytes } from "./crypto.ts";
 import { UnlockError, VaultError } from "./errors.ts";
 import { readWrappers } from "./keyring.ts";
 import type { Vault } from "./vault.ts";
-import { type PassphraseCost, rewrapRootKey, type Unlocker, type Wrapper } from "./wrappers.ts";
+import { rewrapRootKey, type Unlocker, type Wrapper } from "./wrappers.ts";
 
 export interface ReplaceRoot {
   /** Tried on every wrapper in turn; each wrapper that is kept must open with one of them. */
   readonly unlockers: readonly Unlocker[];
   /** Ids of wrappers that shall not open the vault any more. */
   readonly drop: readonly string[];
-  readonly cost: PassphraseCost;
   readonly actor: string;
-  /** ms since the epoch */
-  readonly now: number;
   /** Called with the new root key before it is put in place, so that a running daemon can follow. */
   readonly announce: (root: Secret) => Promise<void>;
 }
@@ -50,7 +47,7 @@ export async function replaceRoot(vault: Vault, options: ReplaceRoot): Promise<s
 async function rewrap(root: Secret, wrapper: Wrapper, vault: string, options: ReplaceRoot): Promise<Wrapper | null> {
   for (const unlocker of options.unlockers.filter(({ kind }) => kind === wrapper.kind)) {
     try {
-      return await rewrapRootKey(root, wrapper, unlocker, vault, options);
+      return await rewrapRootKey(root, wrapper, unlocker, vault);
     } catch (error) {
       if (!(error instanceof UnlockError)) throw error;
     }

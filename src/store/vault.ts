@@ -10,13 +10,14 @@ import { type Database, guard, openVaultDatabase } from "./database.ts";
 import { VaultError } from "./errors.ts";
 import * as keyring from "./keyring.ts";
 import { Ledger, type VaultTransaction, type VaultView } from "./ledger.ts";
+import { prepareWrapper, storeWrapper } from "./prepared-wrapper.ts";
 import * as blobs from "./sealed-blobs.ts";
-import { PASSPHRASE_COST, type PassphraseCost, type Unlocker, type Wrapper } from "./wrappers.ts";
+import type { PassphraseCost, Unlocker, Wrapper } from "./wrappers.ts";
 
 export interface VaultOptions {
   /** ms since the epoch */
   now?: () => number;
-  /** Argon2id cost of new passphrase wrappers */
+  /** Argon2id cost of new passphrase wrappers; measured unless given */
   cost?: PassphraseCost;
   /** who audit entries of unsealing and opening name; "sidekey" unless given */
   actor?: string;
@@ -51,12 +52,12 @@ export class Vault {
   readonly id: string;
   readonly #ledger: Ledger;
   readonly #actor: string;
-  readonly #wrapping: { cost: PassphraseCost; now: () => number };
+  readonly #wrapping: { cost: PassphraseCost | undefined; now: () => number };
 
   constructor(ledger: Ledger, options: VaultOptions) {
     this.#ledger = ledger;
     this.#actor = options.actor ?? "sidekey";
-    this.#wrapping = { cost: options.cost ?? PASSPHRASE_COST, now: options.now ?? Date.now };
+    this.#wrapping = { cost: options.cost, now: options.now ?? Date.now };
     this.id = guard(ledger.db.name, () => keyring.readHeader(ledger.db).vault);
   }
 
@@ -118,14 +119,14 @@ export class Vault {
   /** Adds a way to unseal. `unlockers` must open the vault: holding it unsealed does not give away the root key. */
   async addWrapper(added: Unlocker, unlockers: readonly Unlocker[], actor: string): Promise<{ id: string }> {
     const { cost, now } = this.#wrapping;
-    const wrapper = await keyring.prepareWrapper(this.#ledger.db, unlockers, added, { cost, now: now() });
-    this.#ledger.write(({ db, keys, note }) => {
-      keyring.assertHeader(db, keys);
-      keyring.insertWrapper(db, wrapper);
-      keyring.renewHeader(db, keys);
-      note({ actor, action: "wrapper.add", object: `wrapper:${wrapper.id}`, detail: { kind: wrapper.kind } });
-    });
-    return { id: wrapper.id };
+    const made = await prepareWrapper(this, unlockers, added, { cost, now: now() });
+    return { id: storeWrapper(this, made, actor).id };
+  }
+
+  /** Opens the vault and forgets the keys again: a quorum of shares is proven, nothing is unsealed. @throws VaultSealedError */
+  async proveOpening(unlocker: Unlocker): Promise<void> {
+    await ready();
+    keyring.wipeKeyring((await keyring.openKeyring(this.#ledger.db, [unlocker])).keys);
   }
 
   /** Removes a way to unseal. Older backups still open with it. @throws VaultError not_found, or refused for the last one */
@@ -162,7 +163,7 @@ export class Vault {
   /** The root key, opened with the first unlocker that fits; the vault stays as it is. The caller wipes it. */
   async openRoot(unlockers: readonly Unlocker[]): Promise<{ root: Secret; by: string }> {
     await ready();
-    return await keyring.openRootKey(this.#ledger.db, unlockers);
+    return await keyring.openRootKey(keyring.readStanzas(this.#ledger.db), unlockers);
   }
 
   addCredential(added: credentials.NewCredential, fields: Fields, actor: string): credentials.Credential {

@@ -1,11 +1,28 @@
 import { Secret } from "../secret.ts";
-import { canonicalBytes, canonicalJson } from "./canonical.ts";
-import { aeadOpen, aeadSeal, argon2id, DecryptError, kdf, randomBytes, SALT_BYTES } from "./crypto.ts";
+import { canonicalBytes } from "./canonical.ts";
+import { aeadOpen, aeadSeal, DecryptError, randomBytes } from "./crypto.ts";
 import { UnlockError } from "./errors.ts";
-import { ensureKeyFile, readKeyFile } from "./key-file.ts";
+import { ensureKeyFile } from "./key-file.ts";
+import { type AwsKmsUnlocker, openAwsKms } from "./wrappers/aws-kms.ts";
+import { withDeadline } from "./wrappers/deadline.ts";
+import { type ExecUnlocker, openExec } from "./wrappers/exec.ts";
+import { type FileUnlocker, openFile } from "./wrappers/file.ts";
+import type { OpenContext, Opener } from "./wrappers/opener.ts";
+import { openPassphrase, type PassphraseUnlocker } from "./wrappers/passphrase.ts";
+import { machineSources, tunedCost } from "./wrappers/passphrase-cost.ts";
+import { newShareSet, openShares, type SharesUnlocker } from "./wrappers/shares.ts";
+import { openSystemd, type SystemdUnlocker } from "./wrappers/systemd.ts";
+import { openTransit, type TransitUnlocker } from "./wrappers/vault-transit.ts";
 
-/** One way to open the vault. `read` asks for the passphrase; the store wipes what it returns. */
-export type Unlocker = { kind: "file"; path: string } | { kind: "passphrase"; read: () => Promise<Secret> };
+/** One way to open the vault: where its key is, not the key. */
+export type Unlocker =
+  | FileUnlocker
+  | PassphraseUnlocker
+  | SystemdUnlocker
+  | ExecUnlocker
+  | TransitUnlocker
+  | AwsKmsUnlocker
+  | SharesUnlocker;
 
 /** A stanza: the root key, encrypted for one unlocker. `params` is canonical JSON and part of the AAD. */
 export interface Wrapper {
@@ -22,63 +39,75 @@ export interface PassphraseCost {
   memoryBytes: number;
 }
 
-/** libsodium's MODERATE: about half a second and 256 MiB per guess. */
-export const PASSPHRASE_COST: PassphraseCost = { passes: 3, memoryBytes: 256 * 1024 * 1024 };
+export interface WrapOptions {
+  /** of a new passphrase stanza; found by measuring when there is none */
+  readonly cost?: PassphraseCost | undefined;
+  /** ms since the epoch */
+  readonly now: number;
+  /** of the new stanza; random unless given */
+  readonly id?: string;
+}
 
-// Bounds on what a stanza may ask of us: params are read before anything can be authenticated.
-const MAX_PASSES = 64;
-const MAX_MEMORY_BYTES = 2 * 1024 ** 3;
-const MIN_PASSPHRASE_BYTES = 8;
+const DEFAULT_TIMEOUT_MS = 10_000;
+/** Somebody types there. */
+const UNHURRIED: ReadonlySet<Unlocker["kind"]> = new Set(["passphrase", "shares"]);
+/** Kinds that need another machine or another program to answer. What is behind `exec` is unknown, so it counts. */
+const REMOTE_KINDS: ReadonlySet<string> = new Set(["exec", "vault-transit", "aws-kms"]);
 
 /** How problems and audit entries name an unlocker. */
 export function unlockerName(unlocker: Unlocker): string {
-  return unlocker.kind === "file" ? `file ${unlocker.path}` : "passphrase";
+  switch (unlocker.kind) {
+    case "file":
+      return `file ${unlocker.path}`;
+    case "systemd":
+      return `systemd ${unlocker.name}`;
+    case "exec":
+      return `exec ${unlocker.argv[0]}`;
+    case "vault-transit":
+      return `vault-transit ${unlocker.address} ${unlocker.mount}/${unlocker.key}`;
+    case "aws-kms":
+      return `aws-kms ${unlocker.key} in ${unlocker.region}`;
+    default:
+      return unlocker.kind;
+  }
 }
 
 /**
- * Encrypts `root` for `unlocker`. A missing key file is created.
+ * Encrypts `root` for `unlocker`, which has to show right away that it can open what it makes. A missing key file is
+ * created.
  * @throws UnlockError, DatabaseError
  */
 export async function wrapRootKey(
   root: Secret,
   unlocker: Unlocker,
   vault: string,
-  options: { cost: PassphraseCost; now: number; id?: string },
+  options: WrapOptions,
 ): Promise<Wrapper> {
-  const stanza = { id: options.id ?? randomBytes(8).toString("hex"), kind: unlocker.kind, created_at: options.now };
+  const stanza = { id: options.id ?? newWrapperId(), kind: unlocker.kind, created_at: options.now };
   if (unlocker.kind === "file") ensureKeyFile(unlocker.path);
-  const opener = await openUnlocker(unlocker);
-  try {
-    if (unlocker.kind === "passphrase" && opener.length < MIN_PASSPHRASE_BYTES) {
-      throw new UnlockError(
-        "malformed",
-        `the passphrase has less than ${MIN_PASSPHRASE_BYTES} bytes; use a longer one`,
-      );
-    }
-    const params = unlocker.kind === "file" ? fileParams(opener) : passphraseParams(options.cost);
-    const key = await wrappingKey(stanza.kind, params, opener);
-    const aad = wrapperAad(vault, { ...stanza, params });
-    const wrapped = key.use((keyBytes) => root.use((rootBytes) => aeadSeal(keyBytes, rootBytes, aad)));
-    key.wipe();
-    return { ...stanza, params, wrapped };
-  } finally {
-    opener.wipe();
-  }
+  return await withOpener(unlocker, options, async (opener) => {
+    const { params, key } = await opener.newKey({ vault, wrapper: stanza.id });
+    return sealed({ ...stanza, params }, { root, key, vault });
+  });
 }
 
 /**
- * The stanza of `unlocker` for another root key, under its old id; what opens the present one proves the right.
- * @throws UnlockError
+ * Encrypts `root` for the holders of a new set of shares.
+ * @returns the stanza, which must not be stored before the shares have been typed back, and the shares in words, to be
+ *   shown once; the caller wipes them
+ * @throws UnlockError malformed when there can be no such set
  */
-export async function rewrapRootKey(
+export function wrapForShares(
   root: Secret,
-  stanza: Wrapper,
-  unlocker: Unlocker,
+  set: { threshold: number; count: number },
   vault: string,
-  options: { cost: PassphraseCost; now: number },
-): Promise<Wrapper> {
-  (await unwrapRootKey([stanza], unlocker, vault)).wipe();
-  return await wrapRootKey(root, unlocker, vault, { ...options, id: stanza.id });
+  now: number,
+): { wrapper: Wrapper; shares: readonly Secret[] } {
+  const { params, key, shares } = newShareSet(set);
+  return {
+    wrapper: sealed({ id: newWrapperId(), kind: "shares", params, created_at: now }, { root, key, vault }),
+    shares,
+  };
 }
 
 /**
@@ -86,88 +115,122 @@ export async function rewrapRootKey(
  * @throws UnlockError when none opens
  */
 export async function unwrapRootKey(wrappers: readonly Wrapper[], unlocker: Unlocker, vault: string): Promise<Secret> {
+  const opened = await openAny(wrappers, unlocker, vault);
+  opened.key.wipe();
+  return opened.root;
+}
+
+/**
+ * The same stanza for another root key, for root rotation: same id, kind, params and key. So the passphrase, the
+ * shares and what the key service keeps all stay as they are.
+ * @throws UnlockError when `unlocker` does not open the stanza as it is now
+ */
+export async function rewrapRootKey(
+  newRoot: Secret,
+  stanza: Wrapper,
+  unlocker: Unlocker,
+  vault: string,
+): Promise<Wrapper> {
+  const { key, root } = await openAny([stanza], unlocker, vault);
+  root.wipe();
+  const { wrapped: _, ...rest } = stanza;
+  return sealed(rest, { root: newRoot, key, vault });
+}
+
+interface Opened {
+  readonly root: Secret;
+  readonly key: Secret;
+}
+
+async function openAny(wrappers: readonly Wrapper[], unlocker: Unlocker, vault: string): Promise<Opened> {
   const stanzas = wrappers.filter((wrapper) => wrapper.kind === unlocker.kind);
   if (stanzas.length === 0) {
     throw new UnlockError("no_wrapper", `this vault has no ${unlocker.kind} wrapper; it has: ${kinds(wrappers)}`);
   }
-  const opener = await openUnlocker(unlocker);
-  try {
+  const open = async (opener: Opener): Promise<Opened> => {
+    const problems: UnlockError[] = [];
     for (const stanza of stanzas) {
-      if (unlocker.kind === "file" && stanza.params !== fileParams(opener)) continue;
-      const root = await tryStanza(stanza, opener, vault);
-      if (root !== null) return root;
+      try {
+        const opened = await openStanza(stanza, opener, vault);
+        if (opened !== null) return opened;
+      } catch (error) {
+        // It may be about another server's stanza: the next one still gets its turn.
+        if (!(error instanceof UnlockError)) throw error;
+        problems.push(error);
+      }
     }
-  } finally {
-    opener.wipe();
-  }
-  if (unlocker.kind === "file") {
-    throw new UnlockError(
-      "wrong_key",
-      `${unlocker.path} is the key of another vault, or the vault's file wrapper was changed; put the right key file back`,
-    );
-  }
-  throw new UnlockError("wrong_passphrase", "the passphrase is wrong, or the vault's passphrase wrapper was changed");
+    throw problems[0] ?? opener.mismatch;
+  };
+  return await withOpener(unlocker, { now: Date.now() }, open, ({ root, key }) => {
+    root.wipe();
+    key.wipe();
+  });
 }
 
-async function tryStanza(stanza: Wrapper, opener: Secret, vault: string): Promise<Secret | null> {
-  const key = await wrappingKey(stanza.kind, stanza.params, opener);
+/** @returns null when the stanza is for another unlocker of the kind */
+async function openStanza(stanza: Wrapper, opener: Opener, vault: string): Promise<Opened | null> {
+  const key = await opener.keyOf(stanza, { vault, wrapper: stanza.id });
+  if (key === null) return null;
   try {
-    return Secret.adopt(key.use((bytes) => aeadOpen(bytes, stanza.wrapped, wrapperAad(vault, stanza))));
+    const root = Secret.adopt(key.use((bytes) => aeadOpen(bytes, stanza.wrapped, wrapperAad(vault, stanza))));
+    return { root, key };
   } catch (error) {
+    key.wipe();
     if (error instanceof DecryptError) return null;
     throw error;
-  } finally {
-    key.wipe();
   }
 }
 
-async function openUnlocker(unlocker: Unlocker): Promise<Secret> {
-  if (unlocker.kind === "file") return readKeyFile(unlocker.path);
-  return await unlocker.read();
+async function withOpener<T>(
+  unlocker: Unlocker,
+  options: Pick<WrapOptions, "cost" | "now">,
+  work: (opener: Opener) => Promise<T>,
+  discard: (late: T) => void = () => undefined,
+): Promise<T> {
+  const patience = UNHURRIED.has(unlocker.kind) ? null : DEFAULT_TIMEOUT_MS;
+  const run = async (signal: AbortSignal): Promise<T> => {
+    const opener = await startOpener(unlocker, { signal, now: () => options.now }, options.cost);
+    try {
+      return await work(opener);
+    } finally {
+      opener.wipe();
+    }
+  };
+  return await withDeadline(unlocker.timeoutMs ?? patience, unlockerName(unlocker), run, discard);
 }
 
-async function wrappingKey(kind: string, params: string, opener: Secret): Promise<Secret> {
-  if (kind === "file") return kdf(opener, 2, "skfilewr");
-  const { salt, passes, memory } = parsePassphraseParams(params);
-  return await argon2id(opener, salt, passes, memory);
-}
-
-/** The key file's public name, so that a wrong file is told from a damaged stanza. */
-function fileParams(key: Secret): string {
-  const name = kdf(key, 1, "skfileid");
-  const id = name.use((bytes) => bytes.toString("hex", 0, 8));
-  name.wipe();
-  return canonicalJson({ key: id });
-}
-
-function passphraseParams(cost: PassphraseCost): string {
-  const salt = randomBytes(SALT_BYTES).toString("hex");
-  return canonicalJson({ memory: cost.memoryBytes, passes: cost.passes, salt });
-}
-
-function parsePassphraseParams(params: string): { salt: Buffer; passes: number; memory: number } {
-  const { memory, passes, salt } = parseObject(params);
-  const bytes = Buffer.from(typeof salt === "string" ? salt : "", "hex");
-  const sane =
-    typeof memory === "number" &&
-    typeof passes === "number" &&
-    Number.isSafeInteger(memory * passes) &&
-    memory >= 8192 &&
-    memory <= MAX_MEMORY_BYTES &&
-    passes >= 1 &&
-    passes <= MAX_PASSES &&
-    bytes.length === SALT_BYTES;
-  if (!sane) throw new UnlockError("malformed", "the vault's passphrase wrapper was changed; restore a backup");
-  return { salt: bytes, passes, memory };
-}
-
-function parseObject(text: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null ? { ...value } : {};
-  } catch {
-    return {};
+function startOpener(unlocker: Unlocker, context: OpenContext, cost: PassphraseCost | undefined): Promise<Opener> {
+  switch (unlocker.kind) {
+    case "file":
+      return openFile(unlocker);
+    case "passphrase":
+      return openPassphrase(unlocker, async () => cost ?? (await tunedCost(machineSources(() => performance.now()))));
+    case "systemd":
+      return openSystemd(unlocker);
+    case "exec":
+      return openExec(unlocker, context);
+    case "vault-transit":
+      return openTransit(unlocker, context);
+    case "aws-kms":
+      return openAwsKms(unlocker, context);
+    case "shares":
+      return openShares(unlocker);
   }
+}
+
+/** Wipes the key. */
+function sealed(
+  stanza: Omit<Wrapper, "wrapped">,
+  { root, key, vault }: { root: Secret; key: Secret; vault: string },
+): Wrapper {
+  const aad = wrapperAad(vault, stanza);
+  const wrapped = key.use((keyBytes) => root.use((rootBytes) => aeadSeal(keyBytes, rootBytes, aad)));
+  key.wipe();
+  return { ...stanza, wrapped };
+}
+
+function newWrapperId(): string {
+  return randomBytes(8).toString("hex");
 }
 
 function wrapperAad(vault: string, wrapper: Omit<Wrapper, "wrapped">): Buffer {
@@ -175,6 +238,31 @@ function wrapperAad(vault: string, wrapper: Omit<Wrapper, "wrapped">): Buffer {
   return canonicalBytes({ format: 1, kind, params, vault, wrapper: id });
 }
 
-function kinds(wrappers: readonly Wrapper[]): string {
+export function isRemote(kind: string): boolean {
+  return REMOTE_KINDS.has(kind);
+}
+
+/**
+ * What is risky about the only ways to open a vault or a backup, one sentence each with what to do; none when all is
+ * well. Shown when a vault is made, when its wrappers change, and when a backup is made.
+ */
+export function wrapperWarnings(wrappers: readonly { kind: string }[]): string[] {
+  const [only] = wrappers;
+  if (only === undefined) return [];
+  const remedy =
+    "add a way of your own: `sidekey vault shares split`, kept on paper, or `sidekey vault wrapper add passphrase`";
+  if (wrappers.every(({ kind }) => isRemote(kind))) {
+    const lost = "without that service, its key or your account there, every credential is lost";
+    const what =
+      wrappers.length === 1 ? `only one remote wrapper (${only.kind})` : `only remote wrappers (${kinds(wrappers)})`;
+    return [`${what} can open this vault: ${lost}; ${remedy}`];
+  }
+  if (wrappers.every(({ kind }) => kind === "systemd")) {
+    return [`only a systemd credential can open this vault, and it may be bound to this machine; ${remedy}`];
+  }
+  return [];
+}
+
+function kinds(wrappers: readonly { kind: string }[]): string {
   return [...new Set(wrappers.map((wrapper) => wrapper.kind))].join(", ") || "none";
 }

@@ -7,7 +7,7 @@ import { randomBytes } from "../../src/store/crypto.ts";
 import { VaultTamperedError } from "../../src/store/errors.ts";
 import { replaceRoot } from "../../src/store/replace-root.ts";
 import type { Unlocker } from "../../src/store/wrappers.ts";
-import { FAST_PASSPHRASE, newVault, note, passphrase } from "../support/vault-fixture.ts";
+import { newVault, note, passphrase } from "../support/vault-fixture.ts";
 
 async function gateOver(t: TestContext, extra: readonly Unlocker[] = []) {
   const fixture = await newVault(t);
@@ -100,9 +100,7 @@ test("a root key that was replaced without a word is found out, and the vault op
   await replaceRoot(scene.vault, {
     unlockers: [scene.unlocker],
     drop: [],
-    cost: FAST_PASSPHRASE,
     actor: "ana",
-    now: 1,
     announce: async () => {},
   });
   let failure: unknown = null;

@@ -10,7 +10,6 @@ import { openVault } from "../../src/store/vault.ts";
 import { sendRaw } from "../support/raw-client.ts";
 import { pause, type RunningSidekey, startSidekey } from "../support/running-sidekey.ts";
 import { type StandIn, startStandIn } from "../support/stand-in.ts";
-import { FAST_PASSPHRASE } from "../support/vault-fixture.ts";
 import { FORMS, formClient } from "./form-client.ts";
 import { HOST, KEY, oneRoute } from "./one-route.ts";
 
@@ -159,7 +158,7 @@ test("root key and category keys are replaced under traffic without one failed r
     const announce = async (root: Parameters<typeof daemon.expectRoot>[0]): Promise<void> => {
       assert.deepEqual(await daemon.expectRoot(root), { ok: true, problems: [] });
     };
-    const common = { drop: [], cost: FAST_PASSPHRASE, actor: "ana", now: 1, announce };
+    const common = { drop: [], actor: "ana", announce };
     await replaceRoot(vault, { unlockers, ...common });
     vault.write((transaction) => rotateCategory(transaction, "market-data", "ana"));
     while (vault.write((transaction) => rewrapSome(transaction, 1, "ana")).more);

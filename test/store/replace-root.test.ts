@@ -4,15 +4,13 @@ import { VaultSealedError } from "../../src/store/errors.ts";
 import { replaceRoot } from "../../src/store/replace-root.ts";
 import type { Vault } from "../../src/store/vault.ts";
 import type { Unlocker } from "../../src/store/wrappers.ts";
-import { FAST_PASSPHRASE, newVault, passphrase, refusedAs } from "../support/vault-fixture.ts";
+import { newVault, passphrase, refusedAs } from "../support/vault-fixture.ts";
 
 function replace(vault: Vault, unlockers: readonly Unlocker[], drop: readonly string[] = []): Promise<string[]> {
   return replaceRoot(vault, {
     unlockers,
     drop,
-    cost: FAST_PASSPHRASE,
     actor: "ana",
-    now: 1,
     announce: async () => {},
   });
 }
@@ -49,7 +47,7 @@ test("a wrapper that nothing given opens is named and nothing is changed, unless
 
 test("the daemon is told before the new root key is in place, and when it cannot be told nothing is changed", async (t) => {
   const { vault, unlocker, reopen } = await newVault(t);
-  const options = { unlockers: [unlocker], drop: [], cost: FAST_PASSPHRASE, actor: "ana", now: 1 };
+  const options = { unlockers: [unlocker], drop: [], actor: "ana" };
   const told = reopen();
   await told.unseal([unlocker]);
   await replaceRoot(vault, {

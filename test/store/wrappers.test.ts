@@ -3,6 +3,7 @@ import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { createVault } from "../../src/store/create-vault.ts";
+import { wrapperWarnings } from "../../src/store/wrappers.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { editDatabase, FAST_PASSPHRASE, passphrase, sealedBecause } from "../support/vault-fixture.ts";
 
@@ -30,5 +31,24 @@ describe("passphrase wrapper", () => {
     vault.seal();
     editDatabase(directory, (db) => db.exec("UPDATE wrappers SET params = replace(params, '8192', '999999999999')"));
     await assert.rejects(vault.unseal([passphrase("correct horse")]), sealedBecause("malformed"));
+  });
+});
+
+describe("warnings about the ways to open a vault", () => {
+  const of = (...kinds: string[]) => wrapperWarnings(kinds.map((kind) => ({ kind })));
+
+  it("warns loudly when only remote wrappers open it", () => {
+    for (const kind of ["aws-kms", "vault-transit", "exec"]) {
+      assert.match(of(kind).join(), new RegExp(`only one remote wrapper \\(${kind}\\) can open this vault: without`));
+    }
+    assert.match(of("aws-kms", "exec").join(), /only remote wrappers \(aws-kms, exec\)/);
+    assert.match(of("systemd").join(), /may be bound to this machine/);
+  });
+
+  it("is content with a way that needs nobody else", () => {
+    for (const kind of ["file", "passphrase", "shares"]) {
+      assert.deepEqual(of(kind), []);
+      assert.deepEqual(of("aws-kms", kind), []);
+    }
   });
 });

@@ -4,7 +4,6 @@ import { VaultError } from "../../store/errors.ts";
 import { replaceRoot } from "../../store/replace-root.ts";
 import { countToRewrap, needsRewrap, rewrapSome } from "../../store/rewrap.ts";
 import type { Vault } from "../../store/vault.ts";
-import { PASSPHRASE_COST } from "../../store/wrappers.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, usageError } from "../failure.ts";
 import { askOnce, toUnlocker, withVault } from "../open-vault.ts";
@@ -75,9 +74,7 @@ async function rotateRoot(cli: Cli, options: RotateOptions): Promise<void> {
     const kinds = await replaceRoot(vault, {
       unlockers,
       drop: options.drop ?? [],
-      cost: PASSPHRASE_COST,
       actor: cli.actor,
-      now: cli.now(),
       announce: async (root) => {
         const daemon = cli.daemon();
         const running = await daemon.status().catch(() => null);
