@@ -54,6 +54,7 @@ const OTHERS = new Set([
   "vault unseal",
   "vault rotate",
   "vault destroy",
+  "vault rekey",
   "vault wrapper add passphrase",
   "vault wrapper remove",
 ]);

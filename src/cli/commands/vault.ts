@@ -6,6 +6,7 @@ import { EXIT } from "../failure.ts";
 import { requireVault, toUnlocker, withVault } from "../open-vault.ts";
 import { formatTime, renderFacts, renderTable } from "../output.ts";
 import { newPassphrase } from "../secret-input.ts";
+import { registerVaultRekey } from "./vault-rekey.ts";
 import { registerVaultRotate } from "./vault-rotate.ts";
 import { registerVaultSeal } from "./vault-seal.ts";
 
@@ -19,6 +20,7 @@ export function registerVault(program: Command, cli: Cli): void {
     .action((options: { json?: boolean }) => showStatus(cli, options.json === true));
   registerVaultSeal(vault, cli);
   registerVaultRotate(vault, cli);
+  registerVaultRekey(vault, cli);
   const wrapper = vault.command("wrapper").description("ways to open the vault; any one opens it");
   wrapper
     .command("list")
