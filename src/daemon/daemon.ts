@@ -13,7 +13,8 @@ import { createIngress, type Ingress } from "./ingress/server.ts";
 import { LeafSource } from "./leaf-source.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { createMetricsServer } from "./metrics-server.ts";
+import { closing, createMetricsServer, listener } from "./metrics-server.ts";
+import { type Monitor, startMonitor } from "./monitor/monitor.ts";
 import { isOwnListener } from "./own-addresses.ts";
 import { knowsClient } from "./pipeline/authenticate.ts";
 import { createChooser } from "./pipeline/choose.ts";
@@ -186,10 +187,14 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   const { state, vault, metrics } = base;
   const demo = config.demo ? parts.keep(await startDemo(Date.now())) : null;
   const dialer = parts.keep(newDialer(options, base, demo));
+  const { dataDir, monitor: settings } = config;
+  const monitor = parts.keep(
+    startMonitor({ ...base, dataDir, checkMs: settings.checkMs, dialer, policy: policy.source, now: Date.now }),
+  );
   const control: Control = parts.keep(
     await startControl(join(config.dataDir, "daemon.sock"), {
       status: () =>
-        statusOf({ ...base, version: options.version, policy: policy.source, leafs: policy.leafs, dialer, ingress }),
+        statusOf({ ...base, ...monitor, ...policy, version: options.version, policy: policy.source, dialer, ingress }),
       reload: () => {
         base.view.refresh();
         return policy.source.reload("command");
@@ -200,12 +205,12 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     ...base,
     policy: () => policy.source.current(),
     tokens: () => base.view.tokens,
-    chooser: createChooser(base.view),
+    chooser: createChooser(base.view, monitor.usable),
     dialer,
     vaultSealed: () => vault.sealed,
     draining: () => state.draining,
     maxPerClient: config.limits.connectionsPerClient,
-    record: recorder(base, control),
+    record: recorder(base, control, monitor),
     limitWaited: (route, limit, waitMs) => metrics.limitWaited(route, limit, waitMs),
     now: Date.now,
   };
@@ -237,12 +242,13 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   return { ingress, metricsServer };
 }
 
-function recorder(base: Base, control: Control): PipelineOptions["record"] {
+function recorder(base: Base, control: Control, monitor: Monitor): PipelineOptions["record"] {
   const logInternal = failureLogger(base.log, "internal");
   return (outcome: Outcome, failure: ProxyError | null) => {
     base.state.inFlight--;
     base.outcomes.add(outcome);
     control.publish(outcome);
+    monitor.observe(outcome);
     if (outcome.outcome === "internal" || outcome.reason === "credential_not_opened") logInternal(failure?.cause);
   };
 }
@@ -272,26 +278,6 @@ function failureLogger(log: Log, msg: string): (error: unknown) => void {
       .filter((line) => line.trimStart().startsWith("at "))
       .slice(0, 5);
     log.error(msg, { error: name, code: typeof code === "string" ? code : null, stack: frames });
-  };
-}
-
-function listener(server: Server): (at: { host: string; port: number }) => Promise<{ host: string; port: number }> {
-  return (at) =>
-    new Promise((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(at.port, at.host, () => {
-        const address = server.address();
-        resolve({ host: at.host, port: typeof address === "object" && address ? address.port : at.port });
-      });
-    });
-}
-
-function closing(server: Server): { close(): void } {
-  return {
-    close: () => {
-      server.close();
-      server.closeAllConnections();
-    },
   };
 }
 

@@ -203,6 +203,7 @@ function testConfig(home: string, dataDir: string, policyFile: string, options: 
     policyFile,
     providersDir: providersDir(home, options),
     upstream: { hosts, proxy: null },
+    monitor: { checkMs: null },
     secretsIdleMs: 200,
     usage: { flushMs: 50, keepDays: 90 },
     log: { level: "info", format: "json" },
