@@ -1,5 +1,6 @@
 import { type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
+import type { OpenAlert } from "../store/monitor.ts";
 import { CliError } from "./failure.ts";
 
 const ANSWER_TIMEOUT_MS = 5000;
@@ -15,6 +16,7 @@ export interface DaemonStatus {
   readonly sealed: boolean;
   readonly policy: { readonly revision: string; readonly ok: boolean; readonly problems: readonly string[] };
   readonly listeners: Readonly<Record<string, string | null>>;
+  readonly alerts: readonly OpenAlert[];
   readonly counts: Readonly<Record<string, number>>;
   readonly queue: Readonly<Record<string, number>>;
 }

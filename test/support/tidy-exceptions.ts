@@ -24,6 +24,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/cli/checkup.ts": "the checks of `doctor`; test/cli/commands/doctor.test.ts",
   "src/cli/cli.ts": "types and wiring of every command; test/cli/main.test.ts",
   "src/cli/commands/credential-add.ts": "one command of its group; test/cli/commands/credential.test.ts",
+  "src/cli/commands/credential-health.ts": "what `show` and `list` say; test/cli/commands/credential-validate.test.ts",
   "src/cli/commands/requests.ts": "needs a running daemon; test/cli/commands/up.test.ts",
   "src/cli/commands/serve.ts": "`up` without the set-up; test/cli/commands/up.test.ts",
   "src/cli/commands/status.ts": "needs a running daemon; test/cli/commands/up.test.ts",
