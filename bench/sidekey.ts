@@ -83,6 +83,7 @@ function config(home: string, dataDir: string, plan: Plan): Config {
       hosts: new Map([[HOST, { address: "127.0.0.1", port: plan.upstreamPort, ca: plan.caPem }]]),
       proxy: null,
     },
+    monitor: { checkMs: null },
     secretsIdleMs: 5_000,
     usage: { flushMs: 1_000, keepDays: 90 },
     log: { level: "info", format: "json" },

@@ -1,6 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import type { Secret } from "../secret.ts";
+import type { OpenAlert } from "../store/monitor.ts";
 import { CliError } from "./failure.ts";
 
 const ANSWER_TIMEOUT_MS = 5000;
@@ -19,6 +20,7 @@ export interface DaemonStatus {
   readonly sealedCategories: readonly string[];
   readonly policy: { readonly revision: string; readonly ok: boolean; readonly problems: readonly string[] };
   readonly listeners: Readonly<Record<string, string | null>>;
+  readonly alerts: readonly OpenAlert[];
   readonly counts: Readonly<Record<string, number>>;
   readonly queue: Readonly<Record<string, number>>;
 }

@@ -62,6 +62,15 @@ const schema = z.strictObject({
       proxyPasswordFile: path.optional(),
     })
     .prefault({}),
+  monitor: z
+    .strictObject({
+      check: z
+        .union([z.literal("off"), z.literal(false)])
+        .transform(() => null)
+        .or(duration(60_000, 7 * 86_400_000))
+        .prefault("6h"),
+    })
+    .prefault({}),
   secrets: z.strictObject({ idle: duration(0, 3_600_000).prefault("5s") }).prefault({}),
   usage: z.strictObject({ flush: duration(50, 60_000).prefault("1s"), keep: text(days).prefault("90d") }).prefault({}),
   log: z

@@ -56,6 +56,8 @@ export interface Config {
     readonly hosts: ReadonlyMap<string, UpstreamHost>;
     readonly proxy: UpstreamProxyConfig | null;
   };
+  /** Milliseconds between two checks of a credential; null: only suspicions are followed up. */
+  readonly monitor: { readonly checkMs: number | null };
   readonly secretsIdleMs: number;
   readonly usage: { readonly flushMs: number; readonly keepDays: number };
   readonly log: { readonly level: "debug" | "info" | "warn" | "error"; readonly format: "json" | "pretty" };
@@ -177,6 +179,7 @@ function build(file: ConfigFile, place: Place): Config {
     policyFile: file.policy === null ? join(place.configDir, "policy.yaml") : at(file.policy),
     providersDir: file.providers === null ? join(place.configDir, "providers") : at(file.providers),
     upstream: { hosts: upstreamHosts(file, at, refuse), proxy: upstreamProxy(file, at, refuse) },
+    monitor: { checkMs: file.monitor.check },
     secretsIdleMs: file.secrets.idle,
     usage: { flushMs: file.usage.flush, keepDays: file.usage.keep },
     log: file.log,

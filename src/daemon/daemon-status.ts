@@ -4,11 +4,11 @@ import type { Vault } from "../store/vault.ts";
 import type { Ingress } from "./ingress/server.ts";
 import type { LeafSource } from "./leaf-source.ts";
 import type { Metrics } from "./metrics.ts";
+import type { AlertBook } from "./monitor/alerts.ts";
 import type { Dialer } from "./pipeline/dial.ts";
 import type { Limiter } from "./pipeline/limiter.ts";
 import type { PolicySource } from "./policy-source.ts";
 import type { VaultGate } from "./vault-gate.ts";
-import type { VaultView } from "./vault-view.ts";
 
 /** What the daemon tells about itself: `sidekey status`, `/readyz` and the gauges of `/metrics`. */
 
@@ -21,6 +21,7 @@ export interface StatusSources {
   readonly ingress: Ingress;
   readonly leafs: LeafSource;
   readonly dialer: Dialer;
+  readonly alerts: AlertBook;
   readonly state: RunState;
 }
 
@@ -53,6 +54,7 @@ export function statusOf(sources: StatusSources): Record<string, unknown> {
       upstreamPools: sources.dialer.poolCount,
       certificatesMinted: sources.leafs.minted,
     },
+    alerts: sources.alerts.open(),
     queue: { usage: usage.queued(), usageDropped: usage.dropped() },
   };
 }
@@ -69,14 +71,13 @@ export function readiness(vault: Vault, state: RunState): { ok: boolean; reason:
 }
 
 /** Gauges that are read when somebody scrapes. */
-export function observeDaemon(sources: { metrics: Metrics; vault: Vault; usage: UsageWriter; view: VaultView }): void {
-  const { vault, usage, view } = sources;
+export function observeDaemon(sources: { metrics: Metrics; vault: Vault; usage: UsageWriter }): void {
+  const { vault, usage } = sources;
   sources.metrics.observe({
     vaultSealed: () => vault.sealed,
     usageQueued: () => usage.queued(),
     usageDropped: () => usage.dropped(),
     auditEntries: () => vault.listAudit({ limit: 1 }).at(-1)?.seq ?? 0,
-    credentials: () => view.list().map(({ name, state, expiresAt }) => ({ name, state, expiresAt })),
   });
 }
 

@@ -1,41 +1,29 @@
 import type { Server } from "node:http";
 import { join } from "node:path";
-import { LimitTable } from "../policy/limit.ts";
-import { loadLimitState, startLimitStateSaver } from "../store/limit-state.ts";
-import { startUsageWriter, type UsageWriter } from "../store/usage.ts";
-import type { Vault } from "../store/vault.ts";
 import type { Unlocker } from "../store/wrappers.ts";
+import { type Base, buildBase } from "./base.ts";
 import type { Config } from "./config.ts";
 import { type Control, startControl } from "./control.ts";
-import { observeDaemon, observeLimits, type RunState, readiness, statusOf } from "./daemon-status.ts";
+import { observeLimits, readiness, statusOf } from "./daemon-status.ts";
 import { type Demo, startDemo } from "./demo-provider.ts";
 import { failureLogger } from "./failure-log.ts";
 import { createIngress, type Ingress } from "./ingress/server.ts";
 import { LeafSource } from "./leaf-source.ts";
 import { listen } from "./listen.ts";
-import { createLog, type Log } from "./log.ts";
-import { createMetrics, type Metrics } from "./metrics.ts";
 import { createMetricsServer } from "./metrics-server.ts";
-import { startRewrapping } from "./monitor/rewrap.ts";
+import { type Monitor, startMonitor } from "./monitor/monitor.ts";
 import { isOwnListener } from "./own-addresses.ts";
 import { Parts } from "./parts.ts";
 import { knowsClient } from "./pipeline/authenticate.ts";
 import { createChooser } from "./pipeline/choose.ts";
-import { nodeTimer, steadyClockUs } from "./pipeline/clock.ts";
 import { Dialer } from "./pipeline/dial.ts";
 import type { ProxyError } from "./pipeline/errors.ts";
 import type { Outcome } from "./pipeline/exchange.ts";
-import { createLimiter, type Limiter } from "./pipeline/limiter.ts";
-import { OutcomeBatch } from "./pipeline/outcome-batch.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
-import { SecretPool } from "./pipeline/secret-pool.ts";
-import { Splice } from "./pipeline/splice.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
 import { recordReload } from "./reload-record.ts";
-import { existingVault, listenOn, proxyCredentials, selfCheck } from "./start-steps.ts";
-import { VaultGate } from "./vault-gate.ts";
-import { type VaultView, watchVault } from "./vault-view.ts";
+import { listenOn, proxyCredentials } from "./start-steps.ts";
 
 export interface DaemonOptions {
   readonly config: Config;
@@ -89,97 +77,6 @@ export async function startDaemon(options: DaemonOptions): Promise<Daemon> {
   }
 }
 
-/** Vault, records and what every other part needs. */
-interface Base {
-  readonly vault: Vault;
-  readonly gate: VaultGate;
-  readonly view: VaultView;
-  readonly log: Log;
-  readonly metrics: Metrics;
-  readonly usage: UsageWriter;
-  readonly outcomes: OutcomeBatch;
-  readonly limiter: Limiter;
-  readonly splice: Splice;
-  readonly secrets: SecretPool;
-  readonly state: RunState;
-  /** Set once the policy is there: the vault's view changes what the policy knows. */
-  onVaultChange: () => void;
-}
-
-async function buildBase(options: DaemonOptions, parts: Parts): Promise<Base> {
-  const { config } = options;
-  const vault = parts.keep(existingVault(config.dataDir));
-  await selfCheck(Date.now());
-  const splice = new Splice();
-  const open = (id: string, version: number) => {
-    try {
-      return vault.openFields(id, version, "inject");
-    } catch (error) {
-      base.gate.noticed(error);
-      throw error;
-    }
-  };
-  // Closed after the log, which scrubs its last lines with what is open here.
-  const secrets = parts.keep(new SecretPool(open, config.secretsIdleMs));
-  const log = parts.keep(createLog({ ...config.log, write: options.writeLog, scrubber: secrets }));
-  const metrics = createMetrics();
-  const usagePath = join(config.dataDir, "usage.db");
-  const table = new LimitTable();
-  table.importState(loadLimitState(usagePath), steadyClockUs());
-  const limiter = createLimiter({ table, nowUs: steadyClockUs, setTimer: nodeTimer });
-  const usage = parts.keep(
-    startUsageWriter(usagePath, { ...config.usage, onProblem: (problem) => log.error("usage", { problem }) }),
-  );
-  parts.keep(startLimitStateSaver(usage, () => limiter.changedState()));
-  const outcomes = parts.keep(new OutcomeBatch({ usage, log, metrics }));
-  const gate = parts.keep(
-    new VaultGate({
-      vault,
-      unlockers: options.unlockers,
-      onChange: () => {
-        log.info(vault.sealed ? "vault_sealed" : "vault_unsealed", {});
-        if (vault.sealed) secrets.clear();
-        base.view.refresh();
-        base.onVaultChange();
-      },
-      onProblem: (problem) => log.error("vault_sealed", { problem }),
-    }),
-  );
-  const watchFailed = failureLogger(log, "vault_watch");
-  const base: Base = {
-    vault,
-    gate,
-    view: parts.keep(
-      watchVault(
-        vault,
-        () => base.onVaultChange(),
-        (error) => gate.noticed(error) || watchFailed(error),
-        () => secrets.retain((id, version) => mayBeUsed(base.view, id, version)),
-      ),
-    ),
-    log,
-    metrics,
-    usage,
-    outcomes,
-    limiter,
-    splice,
-    secrets,
-    state: { draining: false, inFlight: 0, startedAt: Date.now(), listeners: new Map() },
-    onVaultChange: () => {},
-  };
-  parts.keep(startRewrapping(vault, failureLogger(log, "rewrap")));
-  observeDaemon(base);
-  await gate.open();
-  return base;
-}
-
-/** Whether the version of an opened secret may still be sent: a revoked or disabled one leaves memory at once. */
-function mayBeUsed(view: VaultView, credentialId: string, version: number): boolean {
-  const credential = view.list().find(({ id }) => id === credentialId);
-  if (credential?.state !== "enabled" || !view.isOpen(credential.category)) return false;
-  return credential.versions.some(({ number, stage }) => number === version && stage !== "revoked");
-}
-
 interface PolicyParts {
   readonly source: PolicySource;
   readonly leafs: LeafSource;
@@ -222,10 +119,14 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   const { state, vault, metrics } = base;
   const demo = config.demo ? parts.keep(await startDemo(Date.now())) : null;
   const dialer = parts.keep(newDialer(options, base, demo));
+  const { dataDir, monitor: settings } = config;
+  const monitor = parts.keep(
+    startMonitor({ ...base, dataDir, checkMs: settings.checkMs, dialer, policy: policy.source, now: Date.now }),
+  );
   const control: Control = parts.keep(
     await startControl(join(config.dataDir, "daemon.sock"), {
       status: () =>
-        statusOf({ ...base, version: options.version, policy: policy.source, leafs: policy.leafs, dialer, ingress }),
+        statusOf({ ...base, ...monitor, ...policy, version: options.version, policy: policy.source, dialer, ingress }),
       reload: () => {
         base.view.refresh();
         return policy.source.reload("command");
@@ -239,12 +140,12 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     ...base,
     policy: () => policy.source.current(),
     tokens: () => base.view.tokens,
-    chooser: createChooser(base.view),
+    chooser: createChooser(base.view, monitor.usable),
     dialer,
     vaultSealed: () => vault.sealed,
     draining: () => state.draining,
     maxPerClient: config.limits.connectionsPerClient,
-    record: recorder(base, control),
+    record: recorder(base, control, monitor),
     limitWaited: (route, limit, waitMs) => metrics.limitWaited(route, limit, waitMs),
     now: Date.now,
   };
@@ -277,12 +178,13 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   return { ingress, metricsServer };
 }
 
-function recorder(base: Base, control: Control): PipelineOptions["record"] {
+function recorder(base: Base, control: Control, monitor: Monitor): PipelineOptions["record"] {
   const logInternal = failureLogger(base.log, "internal");
   return (outcome: Outcome, failure: ProxyError | null) => {
     base.state.inFlight--;
     base.outcomes.add(outcome);
     control.publish(outcome);
+    monitor.observe(outcome);
     if (outcome.outcome === "internal" || outcome.reason === "credential_not_opened") logInternal(failure?.cause);
   };
 }

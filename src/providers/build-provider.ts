@@ -37,6 +37,7 @@ export function buildProvider(file: ProviderFile, refuse: Refuse): Provider {
     carriers: carriersOf({ auth, carriers: declaredCarriers(file) }),
     requestHeaders: new Map(Object.entries(file.requestHeaders ?? {})),
     probe: file.probe === undefined ? null : frozen(file.probe),
+    expiry: file.expiry === undefined ? null : frozen(file.expiry),
     permissions: file.permissions ?? null,
     limits: frozen(file.limits ?? []),
     limitHeaders: file.limitHeaders === undefined ? null : frozen(file.limitHeaders),

@@ -27,6 +27,8 @@ const rate = z
   .regex(/^[1-9]\d*\/(?:s|min|h|d|[1-9]\d*(?:s|m|min|h|d))$/, "must be a rate, like 300/min or 1/15s");
 const tokenWord = z.string().regex(/^[a-z][a-z0-9-]*$/, "must be lower-case letters, digits and -");
 
+const DAY_MS = 86_400_000;
+
 /** Never an auth place or a carrier: removing or setting one of these would change where a message ends or goes. */
 const FRAMING_HEADERS = new Set([
   "connection",
@@ -96,6 +98,20 @@ const probe = z.strictObject({
     .optional(),
 });
 
+/** Where the answer to the probe says until when the key is good. */
+const expiry = z
+  .strictObject({
+    header: headerName.optional(),
+    json: jsonPointer.optional(),
+    format: z.enum(["iso", "epoch-seconds", "epoch-ms"]),
+  })
+  .refine(({ header, json }) => (header === undefined) !== (json === undefined), "needs either header or json");
+
+const days = z
+  .string()
+  .regex(/^[1-9]\d{0,3}d$/, "must be whole days, like 90d")
+  .transform((written) => Number(written.slice(0, -1)) * DAY_MS);
+
 export const providerFile = z.strictObject({
   id: identifier,
   name: text,
@@ -109,6 +125,7 @@ export const providerFile = z.strictObject({
   carriers: carriers.optional(),
   requestHeaders: z.record(headerName, headerText).optional(),
   probe: probe.optional(),
+  expiry: expiry.optional(),
   permissions: text.optional(),
   limits: z
     .array(
@@ -145,7 +162,12 @@ export const providerFile = z.strictObject({
     )
     .optional(),
   rotation: z
-    .strictObject({ kind: z.enum(["none", "refresh", "revoke-only", "mint-and-revoke"]), note: text.optional() })
+    .strictObject({
+      kind: z.enum(["none", "refresh", "revoke-only", "mint-and-revoke"]),
+      /** After how long a key is due for another one; milliseconds once read. */
+      maxAge: days.optional(),
+      note: text.optional(),
+    })
     .optional(),
 });
 

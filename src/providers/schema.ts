@@ -22,6 +22,7 @@ export interface Provider {
   /** Companions such as an API version, by lower-case name; set only when the client sent none. */
   readonly requestHeaders: ReadonlyMap<string, string>;
   readonly probe: Probe | null;
+  readonly expiry: Expiry | null;
   readonly permissions: string | null;
   /** Hints for policy authors, never enforced. */
   readonly limits: readonly PlanLimit[];
@@ -119,6 +120,7 @@ export interface Carriers {
 }
 
 export type Probe = NonNullable<ProviderFile["probe"]>;
+export type Expiry = NonNullable<ProviderFile["expiry"]>;
 export type PlanLimit = NonNullable<ProviderFile["limits"]>[number];
 export type LimitHeaders = NonNullable<ProviderFile["limitHeaders"]>;
 export type ErrorRule = NonNullable<ProviderFile["errors"]>[number];

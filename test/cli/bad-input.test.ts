@@ -18,7 +18,7 @@ import { join, resolve } from "node:path";
 import { after, before, describe, type TestContext, test } from "node:test";
 import SQLite from "better-sqlite3";
 import { randomBytes } from "../../src/store/crypto.ts";
-import { type CliPlace, type CliRun, cliPlace, startCli } from "../support/cli-process.ts";
+import { type CliPlace, type CliRun, cliPlace, cutOff, startCli } from "../support/cli-process.ts";
 
 const MAIN = resolve(import.meta.dirname, "../../src/cli/main.ts");
 
@@ -29,6 +29,7 @@ before(() => {
   const env = { PATH: process.env.PATH, HOME: template };
   const init = spawnSync(process.execPath, [MAIN, "init"], { cwd: template, env, encoding: "utf8" });
   assert.equal(init.status, 0, init.stderr);
+  cutOff(join(template, "config"));
 });
 
 after(() => rmSync(template, { recursive: true, force: true }));

@@ -65,6 +65,7 @@ export function daemonConfig(plan: ProcessPlan): Config {
       hosts: new Map(plan.hosts.map(([name, { port, caPem }]) => [name, { address: "127.0.0.1", port, ca: caPem }])),
       proxy: null,
     },
+    monitor: { checkMs: null },
     secretsIdleMs: plan.secretsIdleMs,
     usage: { flushMs: 50, keepDays: 90 },
     log: { level: "info", format: "json" },

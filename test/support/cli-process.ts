@@ -1,4 +1,5 @@
 import { type ChildProcessByStdio, spawn } from "node:child_process";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Readable } from "node:stream";
 import type { TestContext } from "node:test";
@@ -44,7 +45,17 @@ export async function initializedPlace(t: TestContext): Promise<CliPlace & { rea
   const init = await place.run(["init"]);
   const token = /skc_[a-z2-7]{10}_[A-Za-z0-9_-]{43}/.exec(init.stdout)?.[0];
   if (init.code !== 0 || token === undefined) throw new Error(`init failed: ${init.all}`);
+  cutOff(place.config);
   return { ...place, token };
+}
+
+/** No command of a test may reach a real provider: everything goes through a proxy where nobody listens. */
+export function cutOff(configDir: string): void {
+  const file = join(configDir, "daemon.yaml");
+  const text = readFileSync(file, "utf8");
+  const cut = text.replace(/^ {2}proxy: null.*$/m, "  proxy: http://127.0.0.1:1");
+  if (cut === text) throw new Error("the sample daemon.yaml has no upstream proxy to replace");
+  writeFileSync(file, cut);
 }
 
 /** Starts the real command without waiting for its end; it is killed when the test ends. */

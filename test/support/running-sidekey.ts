@@ -20,6 +20,8 @@ export interface TestCredential {
   readonly hosts: readonly string[];
   readonly fields: Readonly<Record<string, string>>;
   readonly ownerUser?: string;
+  /** Milliseconds since the epoch. */
+  readonly expiresAt?: number;
 }
 
 export interface SidekeyOptions {
@@ -175,6 +177,7 @@ export function addCredential(vault: Vault, name: string, credential: TestCreden
       category: credential.category ?? "market-data",
       hosts: credential.hosts,
       owner: credential.ownerUser ? { kind: "user", id: credential.ownerUser } : { kind: "service" },
+      expiresAt: credential.expiresAt ?? null,
     },
     fields,
     "test",
@@ -203,6 +206,7 @@ function testConfig(home: string, dataDir: string, policyFile: string, options: 
     policyFile,
     providersDir: providersDir(home, options),
     upstream: { hosts, proxy: null },
+    monitor: { checkMs: null },
     secretsIdleMs: 200,
     usage: { flushMs: 50, keepDays: 90 },
     log: { level: "info", format: "json" },

@@ -24,6 +24,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/cli/checkup.ts": "the checks of `doctor`; test/cli/commands/doctor.test.ts",
   "src/cli/cli.ts": "types and wiring of every command; test/cli/main.test.ts",
   "src/cli/commands/credential-add.ts": "one command of its group; test/cli/commands/credential.test.ts",
+  "src/cli/commands/credential-health.ts": "what `show` and `list` say; test/cli/commands/credential-validate.test.ts",
   "src/cli/commands/requests.ts": "needs a running daemon; test/cli/commands/up.test.ts",
   "src/cli/commands/serve.ts": "`up` without the set-up; test/cli/commands/up.test.ts",
   "src/cli/commands/status.ts": "needs a running daemon; test/cli/commands/up.test.ts",
@@ -33,6 +34,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/cli/policy-fixtures.ts": "the fixtures of `policy test`; test/cli/commands/policy.test.ts",
   "src/cli/policy-source.ts": "reads the policy for commands; test/cli/commands/policy.test.ts",
   "src/cli/prepare.ts": "set-up before `up` and `init`; test/cli/commands/init.test.ts",
+  "src/daemon/base.ts": "a part of the composition root; test/e2e/lifecycle.test.ts",
   "src/daemon/config-file.ts": "the schema of daemon.yaml; test/daemon/config.test.ts",
   "src/daemon/daemon-status.ts": "what `status` prints; test/cli/commands/up.test.ts",
   "src/daemon/daemon.ts":
@@ -66,6 +68,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/providers/file-format.ts": "the zod schema; test/providers/schema.test.ts",
   "src/providers/host-pattern.ts": "a line of a provider file; test/providers/schema.test.ts",
   "src/providers/template.ts": "a line of a provider file; test/providers/schema.test.ts",
+  "src/store/monitor-schema.ts": "tables; test/store/monitor.test.ts",
   "src/store/create-vault.ts": "how a vault begins; test/store/vault.test.ts",
   "src/store/retired-roots.ts": "the audit keys of earlier root keys; test/store/root-rotation.test.ts",
   "src/store/usage-record.ts": "what the writer writes; test/store/usage.test.ts",

@@ -10,6 +10,7 @@ import { CliError, usageError } from "../failure.ts";
 import { withVault } from "../open-vault.ts";
 import { formatTime, parseExpiry } from "../output.ts";
 import { collectSecrets, wipeAll } from "../secret-input.ts";
+import { keep, validateNew } from "./credential-validate.ts";
 import { hostText, requireProvider } from "./provider.ts";
 
 const CREDENTIAL_NAME = /^[a-z0-9][a-z0-9-]{0,63}$/;
@@ -56,20 +57,25 @@ export function registerCredentialAdd(credential: Command, cli: Cli): void {
     .option("--file <field=path>", "read a field from a file; repeat for more", collect, [])
     .option("--replace", "the credential exists: this becomes its current version")
     .option("--pending", "the credential exists: store this for a later `credential promote`")
-    .option("--no-validate", "store it although it does not look like a key of this provider")
+    .option("--no-validate", "do not ask the provider, and store it although it does not look like its key")
     .action((provider: string, options: AddOptions) => addCredential(cli, provider, options));
 }
 
 async function addCredential(cli: Cli, providerId: string, options: AddOptions): Promise<void> {
   const plan = makePlan(requireProvider(cli, providerId), options, cli.now());
   await withVault(cli, async (vault) => {
-    checkName(vault, plan, options);
+    const existing = checkName(vault, plan, options);
     const fields = [...plan.provider.fields.values()];
     const sources = { stdin: options.stdin === true, files: options.file };
     const secrets = await collectSecrets(fields, sources, { input: cli.stdin, prompter: cli.prompter });
     try {
       checkFields(cli, plan.provider, secrets, options.validate);
-      report(cli, store(vault, plan, secrets, { options, actor: cli.actor }));
+      const started = cli.now();
+      const subject = existing ?? plan;
+      const checked = options.validate ? await validateNew(cli, plan.provider, subject, secrets) : null;
+      const stored = store(vault, plan, secrets, { options, actor: cli.actor });
+      if (checked) keep(cli, stored, newestOf(stored).number, checked, { reason: "add", started });
+      report(cli, stored);
     } finally {
       wipeAll(secrets);
     }
@@ -147,14 +153,14 @@ function expiry(text: string, nowMs: number): number {
   return at;
 }
 
-/** Before asking for a key: would storing it work? */
-function checkName(vault: Vault, plan: Plan, options: AddOptions): void {
+/** Before asking for a key: would storing it work? @returns the credential that gets another version */
+function checkName(vault: Vault, plan: Plan, options: AddOptions): Credential | undefined {
   const existing = vault.listCredentials().find((credential) => credential.name === plan.name);
   const another = options.replace === true || options.pending === true;
   if (existing === undefined && another) {
     throw new CliError(`there is no credential ${plan.name} yet`, { nextStep: "leave --replace and --pending out" });
   }
-  if (existing === undefined) return;
+  if (existing === undefined) return undefined;
   if (!another) {
     throw new CliError(`credential ${plan.name} exists already`, {
       nextStep: "to change its key add --replace (or --pending); for another key choose --name",
@@ -165,6 +171,7 @@ function checkName(vault: Vault, plan: Plan, options: AddOptions): void {
       nextStep: "choose another --name",
     });
   }
+  return existing;
 }
 
 function checkFields(cli: Cli, provider: Provider, secrets: ReadonlyMap<string, Secret>, validate: boolean): void {
@@ -197,8 +204,12 @@ function store(
   return vault.addCredential({ ...rest, provider: provider.id }, secrets, by.actor);
 }
 
+function newestOf(credential: Credential): Credential["versions"][number] {
+  return credential.versions.reduce((latest, version) => (version.number > latest.number ? version : latest));
+}
+
 function report(cli: Cli, credential: Credential): void {
-  const newest = credential.versions.reduce((latest, version) => (version.number > latest.number ? version : latest));
+  const newest = newestOf(credential);
   const { terminal } = cli;
   terminal.out(
     `stored ${credential.name} version ${newest.number} (${newest.stage}), fingerprint ${newest.fingerprint}`,

@@ -5,6 +5,8 @@ import { CliError, notFound, usageError } from "../failure.ts";
 import { withVault } from "../open-vault.ts";
 import { formatTime, renderFacts, renderTable } from "../output.ts";
 import { registerCredentialAdd } from "./credential-add.ts";
+import { healthOf, renderHealth, statesOf } from "./credential-health.ts";
+import { forgive, registerCredentialValidate } from "./credential-validate.ts";
 
 /** `credential ...`: the stored keys. Nothing here shows a stored secret again (guarantee G16). */
 export function registerCredential(program: Command, cli: Cli): void {
@@ -20,6 +22,7 @@ export function registerCredential(program: Command, cli: Cli): void {
     .description("one credential with its versions")
     .option("--json", "as JSON")
     .action((name: string, options: { json?: boolean }) => showCredential(cli, name, options.json === true));
+  registerCredentialValidate(credential, cli);
   registerChanges(credential, cli);
 }
 
@@ -49,7 +52,10 @@ function registerChanges(credential: Command, cli: Cli): void {
 
 async function listCredentials(cli: Cli, json: boolean): Promise<void> {
   const credentials = await withVault(cli, (vault) => vault.listCredentials());
-  if (json) return cli.terminal.json(credentials);
+  const states = statesOf(cli, credentials);
+  if (json) {
+    return cli.terminal.json(credentials.map((each) => ({ ...each, health: states.get(each.id) ?? "unknown" })));
+  }
   if (credentials.length === 0) {
     return cli.terminal.note("no credentials; store one with `sidekey credential add <provider>`");
   }
@@ -61,18 +67,20 @@ async function listCredentials(cli: Cli, json: boolean): Promise<void> {
       credential.environment,
       ownerText(credential),
       credential.state,
+      states.get(credential.id) ?? "unknown",
       current === undefined ? "-" : String(current.number),
       current?.fingerprint ?? "-",
       formatTime(credential.expiresAt),
     ];
   });
-  const columns = ["name", "provider", "environment", "owner", "state", "version", "fingerprint", "expires"];
+  const columns = ["name", "provider", "environment", "owner", "state", "health", "version", "fingerprint", "expires"];
   cli.terminal.out(renderTable(columns, rows));
 }
 
 async function showCredential(cli: Cli, name: string, json: boolean): Promise<void> {
   const credential = await withVault(cli, (vault) => vault.getCredential(name));
-  if (json) return cli.terminal.json(credential);
+  const health = healthOf(cli, credential);
+  if (json) return cli.terminal.json({ ...credential, health });
   cli.terminal.out(
     renderFacts([
       ["name", credential.name],
@@ -94,11 +102,13 @@ async function showCredential(cli: Cli, name: string, json: boolean): Promise<vo
     version.fingerprint,
   ]);
   cli.terminal.out(`\n${renderTable(["version", "stage", "created", "fingerprint"], versions)}`);
+  cli.terminal.out(`\n${renderHealth(cli, credential, health)}`);
 }
 
 async function setState(cli: Cli, name: string, state: Credential["state"]): Promise<void> {
   await withVault(cli, (vault) => {
-    vault.setState(name, state, cli.actor);
+    const credential = vault.setState(name, state, cli.actor);
+    if (state === "enabled") forgive(cli, credential);
   });
   cli.terminal.out(`${name} is ${state}`);
 }

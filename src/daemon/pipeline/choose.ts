@@ -26,14 +26,17 @@ export interface Chooser {
   choose(route: Route, identity: Identity, authority: string, nowMs: number): Choice | null;
 }
 
+/** Whether a version may be used: false once its provider has refused it. Asked for every request. */
+export type Usable = (credentialId: string, version: number) => boolean;
+
 /** Rotation state (whose turn it is) is kept per route and forgotten with the chooser. */
-export function createChooser(table: CredentialTable): Chooser {
+export function createChooser(table: CredentialTable, healthy: Usable = () => true): Chooser {
   const turns = new Map<string, number>();
   return {
     choose(route, identity, authority, nowMs) {
       if (route.provider.auth.every((rule) => rule.scheme === "none")) return null;
       const usable = (credential: Credential | undefined) =>
-        credential && table.isOpen(credential.category) ? usableVersion(credential, authority, nowMs) : null;
+        credential && table.isOpen(credential.category) ? usableVersion(credential, authority, nowMs, healthy) : null;
       const owned = ownCredential(route, identity, table);
       if (owned) return usable(owned) ?? fail(route, `no credential of user ${identity.user ?? ""}`, [owned], table);
       for (const name of ordered(route, turns)) {
@@ -70,12 +73,12 @@ function ordered(route: Route, turns: Map<string, number>): string[] {
   return [first, ...all.filter((name) => name !== first)];
 }
 
-function usableVersion(credential: Credential, authority: string, nowMs: number): Choice | null {
+function usableVersion(credential: Credential, authority: string, nowMs: number, healthy: Usable): Choice | null {
   if (credential.state !== "enabled") return null;
   if (credential.expiresAt !== null && credential.expiresAt <= nowMs) return null;
   if (!boundTo(credential, authority)) return null;
   const current = credential.versions.find((version) => version.stage === "current");
-  return current ? { credential, version: current.number } : null;
+  return current && healthy(credential.id, current.number) ? { credential, version: current.number } : null;
 }
 
 /** A stored host without a port means 443. */
@@ -93,7 +96,7 @@ function fail(
   if (sealed !== undefined) throw vaultSealed(sealed.category, route.id);
   throw new ProxyError(
     "no_usable_credential",
-    `route ${route.id}: ${which} exists, is enabled, unexpired and bound to this host; see \`sidekey credential list\`, add one with \`sidekey credential add ${route.provider.id}\``,
+    `route ${route.id}: ${which} exists, is enabled, unexpired, bound to this host and accepted by its provider; see \`sidekey credential list\`, add one with \`sidekey credential add ${route.provider.id}\``,
     { route: route.id },
   );
 }

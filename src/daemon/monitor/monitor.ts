@@ -1,0 +1,133 @@
+import type { PolicySnapshot } from "../../policy/compile.ts";
+import { refusesKey } from "../../providers/classify.ts";
+import type { Provider } from "../../providers/schema.ts";
+import { openMonitorStore } from "../../store/monitor.ts";
+import type { Vault } from "../../store/vault.ts";
+import type { Log } from "../log.ts";
+import type { Metrics } from "../metrics.ts";
+import type { Usable } from "../pipeline/choose.ts";
+import { nodeTimer, type SetTimer } from "../pipeline/clock.ts";
+import type { Dialer } from "../pipeline/dial.ts";
+import type { Outcome } from "../pipeline/exchange.ts";
+import type { Limiter } from "../pipeline/limiter.ts";
+import type { Splice } from "../pipeline/splice.ts";
+import type { VaultView } from "../vault-view.ts";
+import { type AlertBook, createAlerts } from "./alerts.ts";
+import { createCallProvider } from "./call-provider.ts";
+import { createGrants, routesOf } from "./grant.ts";
+import { currentVersion, expiryOf, HealthTable, shownState } from "./health.ts";
+import { createProbe, type ProbeVersion } from "./probe.ts";
+import type { CallProvider } from "./provider-call.ts";
+import { createReview } from "./review.ts";
+import { Scheduler } from "./scheduler.ts";
+
+export interface MonitorParts {
+  readonly dataDir: string;
+  /** Milliseconds between two checks of one credential; null: only suspicions are followed up. */
+  readonly checkMs: number | null;
+  readonly vault: Pick<Vault, "openFields" | "sealed">;
+  readonly view: VaultView;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly limiter: Limiter;
+  readonly splice: Splice;
+  readonly dialer: Dialer;
+  readonly policy: { current(): PolicySnapshot; provider(id: string): Provider | undefined };
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  readonly setTimer?: SetTimer;
+}
+
+/** Watches over the stored keys: checks them, learns their expiry, takes refused ones out of use, tells the operator. */
+export interface Monitor {
+  readonly alerts: AlertBook;
+  /** Requests of sidekey's own, through the daemon's dialer and splice. */
+  readonly call: CallProvider;
+  readonly probe: ProbeVersion;
+  readonly health: HealthTable;
+  readonly usable: Usable;
+  /** Told of every outcome; a lookup and a comparison unless the provider refused the key. */
+  observe(outcome: Outcome): void;
+  close(): void;
+}
+
+/** @throws DatabaseError when monitor.db cannot be used */
+export function startMonitor(parts: MonitorParts): Monitor {
+  const { view, log, policy, now, metrics } = parts;
+  const store = openMonitorStore(parts.dataDir);
+  const onFailure = onceUntilWell(log);
+  const alerts = createAlerts(store, log, now);
+  const health = new HealthTable(store, onFailure);
+  const call = createCallProvider(parts.dialer, parts.splice);
+  const probe = createProbe({
+    call,
+    provider: (id) => policy.provider(id),
+    openFields: (id, version) => parts.vault.openFields(id, version, "probe"),
+    private: (credential) => routesOf(policy.current(), credential).flatMap((route) => route.private),
+  });
+  const credentials = () => view.list();
+  const scheduler = new Scheduler({
+    health,
+    probe,
+    grant: createGrants(parts.limiter, () => policy.current()),
+    credentials,
+    byName: (name) => view.byName(name),
+    canProbe: (id) => policy.provider(id)?.probe != null,
+    everyMs: parts.checkMs,
+    review: createReview({ store, health, alerts, log, credentials, now, onFailure }),
+    onFailure,
+    now,
+    setTimer: parts.setTimer ?? nodeTimer,
+  });
+  // While it is sealed nothing is known, which does not mean that nothing is there.
+  if (!parts.vault.sealed) forgetRemoved(store, view, onFailure);
+  metrics.observe({
+    alertsOpen: () => alerts.open(),
+    credentials: () =>
+      credentials().map((credential) => {
+        const version = currentVersion(credential);
+        const known = version === null ? undefined : health.get(credential.id, version);
+        const { name } = credential;
+        return { name, state: shownState(credential, known, now()), expiresAt: expiryOf(credential, known) };
+      }),
+  });
+  return {
+    alerts,
+    call,
+    probe,
+    health,
+    usable: (id, version) => health.usable(id, version),
+    observe({ credential, version, status, attempts, outcome, atMs }) {
+      if (credential === null || version === null || attempts === 0) return;
+      if (refusesKey(status)) {
+        if (outcome === "ok") scheduler.refused(credential, version);
+      } else if (status > 0 && status < 400) health.answered(credential, version, atMs);
+    },
+    close: () => {
+      scheduler.close();
+      store.close();
+    },
+  };
+}
+
+/** A disk that stays full would fill the log as well. */
+function onceUntilWell(log: Log): (error: unknown) => void {
+  let told = "";
+  return (error) => {
+    const problem = error instanceof Error ? error.message : "monitor.db could not be used";
+    if (problem !== told) log.error("monitor", { problem });
+    told = problem;
+  };
+}
+
+function forgetRemoved(
+  store: { keepOnly(existing: ReadonlySet<string>): void },
+  view: VaultView,
+  onFailure: (error: unknown) => void,
+): void {
+  try {
+    store.keepOnly(new Set(view.list().map(({ id }) => id)));
+  } catch (error) {
+    onFailure(error);
+  }
+}
