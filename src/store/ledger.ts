@@ -1,18 +1,25 @@
 import {
+  type Acknowledged,
+  acknowledgementNote,
+  acknowledgementProblem,
+  storeAcknowledgement,
+} from "./acknowledgement.ts";
+import {
   type AuditHead,
   type AuditNote,
   appendEntry,
+  type ChainProblem,
   type ChainResult,
   entryIsGenuine,
   readHead,
   verifyChain,
 } from "./audit.ts";
-import { anchorProblem, readAnchor, writeAnchor } from "./audit-anchor.ts";
+import { type Anchor, type AnchorProblem, anchorProblem, type Mark, readAnchor, writeAnchor } from "./audit-anchor.ts";
 import { constantTimeEqual } from "./crypto.ts";
 import { type Database, guard } from "./database.ts";
 import { VaultSealedError, VaultTamperedError } from "./errors.ts";
-import { type Keyring, wipeKeyring } from "./keyring.ts";
-import { findBadRows, stateDigest } from "./rows.ts";
+import { assertHeader, type Keyring, readHeader, renewHeader, wipeKeyring } from "./keyring.ts";
+import { findBadRows, rowMacs, rowsDigest, stateDigest } from "./rows.ts";
 
 /** What one operation of the vault works with. */
 export interface VaultTransaction {
@@ -33,6 +40,19 @@ export interface VaultView {
 interface Verified {
   dataVersion: number;
   head: AuditHead;
+  mark: Mark;
+}
+
+/** Who takes the keys into use, with which unlocker, and whether an older copy is accepted. */
+export interface UnsealOptions {
+  by: string;
+  actor: string;
+  /** who vouches for an older copy: the anchor is then replaced instead of compared */
+  acceptRollback?: string;
+  /** why, for the signed acknowledgement */
+  reason?: string;
+  /** the vault was made a moment ago, so no anchor can be its own */
+  newAnchor?: boolean;
 }
 
 /**
@@ -46,7 +66,7 @@ export class Ledger {
   #keys: Keyring | null = null;
   /** What was last verified: nothing is checked again until another connection commits. */
   #verified: Verified | null = null;
-  #unanchored: AuditHead | null = null;
+  #unanchored: Mark | null = null;
   #seenDataVersion: number;
   #changes = 0;
 
@@ -68,50 +88,58 @@ export class Ledger {
   }
 
   /**
-   * Takes the keys into use once rows, chain end and anchor agree; wipes them when they do not.
-   * @param options.acceptRollback who vouches for an older copy: the anchor is then replaced instead of compared
-   * @param options.newAnchor the vault was made a moment ago, so no anchor can be its own
+   * Takes the keys into use once rows, chain end and anchor agree; wipes them when they do not. An accepted older
+   * copy is checked as a whole first, and leaves a signed entry and a file of what was accepted.
    * @throws VaultTamperedError
    */
-  unseal(keys: Keyring, options: { by: string; actor: string; acceptRollback?: string; newAnchor?: boolean }): void {
-    const { by, actor, acceptRollback, newAnchor = false } = options;
+  unseal(keys: Keyring, options: UnsealOptions): void {
+    const { by, actor, acceptRollback, reason = "", newAnchor = false } = options;
     this.seal();
     this.#keys = keys;
     try {
-      const rollback = this.#compareAnchor(keys, newAnchor || acceptRollback !== undefined);
-      this.record(({ note }) => {
-        if (rollback !== null && acceptRollback !== undefined) {
-          note({
-            actor: acceptRollback,
-            action: "vault.accept-rollback",
-            object: "vault",
-            detail: { problem: rollback },
-          });
+      const found = this.examine(keys);
+      if (found.problem !== null && !newAnchor && acceptRollback === undefined) throw tampered("audit", found.problem);
+      const accepted = newAnchor || acceptRollback === undefined || found.problem === null ? null : found;
+      if (accepted !== null) this.#assertWhole();
+      let signed: Acknowledged | null = null;
+      this.record(({ note, now }) => {
+        if (accepted?.problem && acceptRollback !== undefined) {
+          signed = acknowledgementNote(keys, { ...accepted, actor: acceptRollback, at: now, reason });
+          note(signed.note);
         }
         note({ actor, action: "vault.unseal", object: "vault", detail: { by } });
       });
+      if (this.#verified !== null && (newAnchor || accepted !== null)) {
+        writeAnchor(this.#directory, keys, this.#verified.mark, { force: true });
+      }
+      if (signed !== null) storeAcknowledgement(this.#directory, signed);
     } catch (error) {
       this.seal();
       throw error;
     }
   }
 
+  /**
+   * How far the database has come, and where it parts from the anchor.
+   * @throws VaultTamperedError when the database does not even agree with itself
+   */
+  examine(keys: Keyring): { mark: Mark; anchor: ReturnType<typeof readAnchor>; problem: AnchorProblem | null } {
+    const anchor = readAnchor(this.#directory, keys);
+    return this.#snapshot(() => {
+      const { mark } = this.#verify(keys);
+      return { mark, anchor, problem: anchorProblem(this.db, keys, mark, anchor) };
+    });
+  }
+
+  /** An operator may accept another copy, never one that is broken in itself. */
+  #assertWhole(): void {
+    const result = this.#snapshot(() => this.#verifyDatabase(this.keys));
+    if (!result.ok) throw tampered("audit", result);
+  }
+
   /** Writes the first entry of a new vault. Its anchor is written once the vault is in place. */
   begin(keys: Keyring, work: (transaction: VaultTransaction) => void): void {
     this.#transact(keys, work, { rowsChange: true, begin: true });
-  }
-
-  /** @returns what is wrong if `accept`, after making the database's end the anchor; null when nothing is */
-  #compareAnchor(keys: Keyring, accept: boolean): string | null {
-    const anchor = readAnchor(this.#directory, keys);
-    const { head, problem } = this.#snapshot(() => {
-      const end = this.#verify(keys);
-      return { head: end, problem: anchorProblem(this.db, keys, end, anchor)?.problem ?? null };
-    });
-    if (problem === null) return null;
-    if (!accept) throw new VaultTamperedError("audit", problem);
-    writeAnchor(this.#directory, keys, head, { force: true });
-    return problem;
   }
 
   /** Wipes every key from memory. */
@@ -159,13 +187,42 @@ export class Ledger {
     const keys = this.keys;
     const anchor = readAnchor(this.#directory, keys);
     return this.#snapshot(() => {
-      const chain = verifyChain(this.db, keys);
-      if (!chain.ok) return chain;
-      const behind = anchorProblem(this.db, keys, chain.head, anchor);
+      const result = this.#verifyDatabase(keys);
+      if (!result.ok) return result;
+      const behind = anchorProblem(this.db, keys, this.#markOf(result.head), anchor);
       if (behind !== null) return { ok: false, ...behind };
-      const rows = findBadRows(this.db, keys)[0] ?? this.#stateProblem(keys, chain.head);
-      return rows === null ? chain : { ok: false, firstBadSeq: chain.head.seq, problem: rows };
+      return acknowledgementProblem(this.db, keys, this.#directory) ?? result;
     });
+  }
+
+  /** How far the vault has come, verified. */
+  mark(): Mark {
+    return this.#snapshot(() => this.#verify(this.keys).mark);
+  }
+
+  /** Where the chain parts from what was recorded elsewhere; null when it holds all of it. @param name what the record is called */
+  compare(recorded: readonly Anchor[], name: string): AnchorProblem | null {
+    const keys = this.keys;
+    return this.#snapshot(() => {
+      const { mark } = this.#verify(keys);
+      const problems = recorded.map((anchor) => anchorProblem(this.db, keys, mark, anchor, name));
+      return problems.find((problem) => problem !== null) ?? null;
+    });
+  }
+
+  #verifyDatabase(keys: Keyring): ChainResult {
+    const chain = verifyChain(this.db, keys);
+    if (!chain.ok) return chain;
+    const row = findBadRows(this.db, keys)[0];
+    const problem = row === undefined ? this.#stateProblem(keys, chain.head) : row;
+    if (problem === null) return chain;
+    return { ok: false, firstBadSeq: chain.head.seq, problem, kind: row === undefined ? "partial" : "edited" };
+  }
+
+  /** What the anchor is to say; call it in the snapshot that `head` comes from. */
+  #markOf({ seq, hash }: AuditHead): Mark {
+    const { epoch, digest } = readHeader(this.db);
+    return { seq, hash, epoch, digest };
   }
 
   #commit<T>(work: (transaction: VaultTransaction) => T, rowsChange: boolean): T {
@@ -174,8 +231,8 @@ export class Ledger {
     if (this.#unanchored !== null) this.#anchor(keys, this.#unanchored);
     const { result, verified } = this.#transact(keys, work, { rowsChange, begin: false });
     this.#verified = verified;
-    this.#unanchored = verified.head;
-    this.#anchorQuietly(keys, verified.head);
+    this.#unanchored = verified.mark;
+    this.#anchorQuietly(keys, verified.mark);
     return result;
   }
 
@@ -189,12 +246,20 @@ export class Ledger {
       const start = mode.begin ? null : this.#verify(keys);
       const notes: AuditNote[] = [];
       const result = work({ db: this.db, keys, now, note: (entry) => void notes.push(entry) });
-      const state = mode.rowsChange || start === null ? stateDigest(this.db, keys) : start.state;
-      const head = this.#appendAll(keys, notes, { previous: start, state, at: now });
+      const state = mode.rowsChange || start === null ? this.#renewState(keys) : start.head.state;
+      const head = this.#appendAll(keys, notes, { previous: start?.head ?? null, state, at: now });
       // Read inside the transaction: afterwards another process's commit could pass for verified.
-      return { result, verified: { dataVersion: this.#pragmaDataVersion(), head } };
+      const dataVersion = this.#pragmaDataVersion();
+      return { result, verified: { dataVersion, head, mark: this.#markOf(head) } };
     });
     return guard(this.db.name, () => run.immediate());
+  }
+
+  /** The header's next epoch, and the digest of all rows that the audit entry is to carry. */
+  #renewState(keys: Keyring): Buffer {
+    const rows = rowMacs(this.db);
+    renewHeader(this.db, keys, rowsDigest(keys, rows));
+    return stateDigest(this.db, keys, rows);
   }
 
   #appendAll(
@@ -208,42 +273,48 @@ export class Ledger {
     return head;
   }
 
-  #anchor(keys: Keyring, head: AuditHead): void {
-    writeAnchor(this.#directory, keys, head);
+  #anchor(keys: Keyring, mark: Mark): void {
+    writeAnchor(this.#directory, keys, mark);
     this.#unanchored = null;
   }
 
   /** The change is committed, so failing now would report a lie; the next change insists on the anchor. */
-  #anchorQuietly(keys: Keyring, head: AuditHead): void {
+  #anchorQuietly(keys: Keyring, mark: Mark): void {
     try {
-      this.#anchor(keys, head);
+      this.#anchor(keys, mark);
     } catch {
       // Kept in #unanchored.
     }
   }
 
-  /** The end of the chain, after checking it and the rows if another connection has committed since the last time. */
-  #verify(keys: Keyring): AuditHead {
+  /** How far the database is, after checking it if another connection has committed since the last time. */
+  #verify(keys: Keyring): Verified {
     const dataVersion = this.#pragmaDataVersion();
     const last = this.#verified;
-    if (last !== null && last.dataVersion === dataVersion) return last.head;
+    if (last !== null && last.dataVersion === dataVersion) return last;
     const head = readHead(this.db);
-    if (head === null) throw new VaultTamperedError("audit", "every entry is missing");
-    if (!entryIsGenuine(this.db, keys, head.seq)) {
-      throw new VaultTamperedError("audit", `entry ${head.seq} was edited or planted`);
+    if (head === null) throw new VaultTamperedError("audit", "every entry is missing", { entry: 1 });
+    const { seq } = head;
+    if (!entryIsGenuine(this.db, keys, seq)) {
+      throw new VaultTamperedError("audit", `entry ${seq} was edited or planted`, { entry: seq });
     }
     if (last !== null && !entryIsGenuine(this.db, keys, last.head.seq, last.head.hash)) {
-      throw new VaultTamperedError("audit", `entry ${last.head.seq}, seen earlier by this process, is gone`);
+      const problem = `entry ${last.head.seq}, seen earlier by this process, is gone`;
+      throw new VaultTamperedError("audit", problem, { kind: "rollback", entry: last.head.seq });
     }
+    assertHeader(this.db, keys);
     const problem = this.#stateProblem(keys, head);
-    if (problem !== null) throw new VaultTamperedError("vault.db", problem);
-    this.#verified = { dataVersion, head };
-    return head;
+    if (problem !== null) throw new VaultTamperedError("vault.db", problem, { kind: "partial", entry: seq });
+    this.#verified = { dataVersion, head, mark: this.#markOf(head) };
+    return this.#verified;
   }
 
   #stateProblem(keys: Keyring, head: AuditHead): string | null {
-    if (constantTimeEqual(stateDigest(this.db, keys), head.state)) return null;
-    return "rows were deleted, added or put back to an older content since the last audit entry";
+    const rows = rowMacs(this.db);
+    const { digest } = readHeader(this.db);
+    const fits = digest === null || constantTimeEqual(digest, rowsDigest(keys, rows));
+    if (fits && constantTimeEqual(stateDigest(this.db, keys, rows), head.state)) return null;
+    return `rows were deleted, added or put back to an older content since audit entry ${head.seq}, the last one`;
   }
 
   #snapshot<T>(work: () => T): T {
@@ -253,4 +324,8 @@ export class Ledger {
   #pragmaDataVersion(): number {
     return this.db.pragma("data_version", { simple: true }) as number;
   }
+}
+
+function tampered(object: string, { problem, kind, firstBadSeq: entry }: Omit<ChainProblem, "ok">): VaultTamperedError {
+  return new VaultTamperedError(object, problem, { kind, entry });
 }
