@@ -263,6 +263,11 @@ export class Vault {
     return this.#ledger.read(({ db }) => listEntries(db, filter));
   }
 
+  /** How far the vault has come. @throws VaultSealedError; VaultTamperedError */
+  mark(): Mark {
+    return this.#ledger.mark();
+  }
+
   /** The signed end of the audit chain, to be kept elsewhere. */
   checkpoint(): Checkpoint {
     return makeCheckpoint(this.#ledger.keys, this.#ledger.mark(), this.#wrapping.now());

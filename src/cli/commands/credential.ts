@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { Credential } from "../../store/credentials.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, notFound, usageError } from "../failure.ts";
-import { withVault } from "../open-vault.ts";
+import { readVault, withVault } from "../open-vault.ts";
 import { formatTime, renderFacts, renderTable } from "../output.ts";
 import { registerCredentialAdd } from "./credential-add.ts";
 
@@ -48,7 +48,7 @@ function registerChanges(credential: Command, cli: Cli): void {
 }
 
 async function listCredentials(cli: Cli, json: boolean): Promise<void> {
-  const credentials = await withVault(cli, (vault) => vault.listCredentials());
+  const credentials = await readVault(cli, (vault) => vault.listCredentials());
   if (json) return cli.terminal.json(credentials);
   if (credentials.length === 0) {
     return cli.terminal.note("no credentials; store one with `sidekey credential add <provider>`");
@@ -71,7 +71,7 @@ async function listCredentials(cli: Cli, json: boolean): Promise<void> {
 }
 
 async function showCredential(cli: Cli, name: string, json: boolean): Promise<void> {
-  const credential = await withVault(cli, (vault) => vault.getCredential(name));
+  const credential = await readVault(cli, (vault) => vault.getCredential(name));
   if (json) return cli.terminal.json(credential);
   cli.terminal.out(
     renderFacts([
