@@ -28,6 +28,7 @@ import { SecretPool } from "./pipeline/secret-pool.ts";
 import { Splice } from "./pipeline/splice.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
+import { failureFields, recordDangers } from "./process-hygiene.ts";
 import { recordReload } from "./reload-record.ts";
 import { listenOn, proxyCredentials, selfCheck } from "./start-steps.ts";
 import { unlockedVault } from "./unlock.ts";
@@ -37,6 +38,8 @@ export interface DaemonOptions {
   readonly config: Config;
   readonly version: string;
   readonly unlockers: readonly Unlocker[];
+  /** What in the environment can give keys away and was allowed all the same; goes into the audit. */
+  readonly dangers?: readonly string[];
   /** Writes whole log lines, synchronously. */
   readonly writeLog: (bytes: Buffer) => void;
   /** Resolves names instead of the system's resolver. */
@@ -116,6 +119,7 @@ interface Base {
 async function buildBase(options: DaemonOptions, parts: Parts): Promise<Base> {
   const { config } = options;
   const vault = parts.keep(await unlockedVault(config.dataDir, options.unlockers));
+  if (options.dangers?.length) recordDangers(vault, options.dangers);
   await selfCheck(Date.now());
   const splice = new Splice();
   const open = (id: string, version: number) => vault.openFields(id, version, "inject");
@@ -261,18 +265,7 @@ function newDialer(options: DaemonOptions, { splice, state }: Base, demo: Demo |
 
 /** Logs what kind of error it was and where; its text could hold a URL or an address (threats E3). */
 function failureLogger(log: Log, msg: string): (error: unknown) => void {
-  return (error) => {
-    const {
-      name = "unknown",
-      code = null,
-      stack = "",
-    } = (error ?? {}) as { name?: string; code?: string | null; stack?: string };
-    const frames = stack
-      .split("\n")
-      .filter((line) => line.trimStart().startsWith("at "))
-      .slice(0, 5);
-    log.error(msg, { error: name, code: typeof code === "string" ? code : null, stack: frames });
-  };
+  return (error) => log.error(msg, failureFields(error));
 }
 
 function listener(server: Server): (at: { host: string; port: number }) => Promise<{ host: string; port: number }> {
