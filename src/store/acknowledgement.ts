@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { type AuditEntry, type AuditNote, type ChainProblem, entriesOf } from "./audit.ts";
 import type { Anchor, AnchorProblem, Mark } from "./audit-anchor.ts";
 import { type CanonicalObject, type CanonicalValue, canonicalBytes, canonicalJson } from "./canonical.ts";
-import { sign, signatureFits, signingPublicKey } from "./crypto.ts";
 import { type Database, fileError } from "./database.ts";
 import type { Keyring } from "./keyring.ts";
+import { sign, signatureFits, signingPublicKey } from "./signing.ts";
 
 /*
  * A signed acknowledgement: who took which older copy of the vault into use, and why. The statement is kept in the

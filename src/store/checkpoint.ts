@@ -1,7 +1,8 @@
 import type { Anchor, Mark } from "./audit-anchor.ts";
-import { sha256, sign, signatureFits, signingPublicKey } from "./crypto.ts";
+import { sha256 } from "./crypto.ts";
 import { VaultError } from "./errors.ts";
 import type { Keyring } from "./keyring.ts";
+import { sign, signatureFits, signingPublicKey } from "./signing.ts";
 
 /*
  * A checkpoint: the signed end of the audit chain, to be kept elsewhere. It is a C2SP signed note
@@ -47,7 +48,9 @@ export function readCheckpoint(keys: Keyring, note: string): Anchor {
   }
   const text = note.replaceAll("\r\n", "\n").split("\n\n", 1)[0] ?? "";
   const [publicKey, signature] = [signingPublicKey(keys.signing), Buffer.from(signed, "base64")];
-  const ours = signature.subarray(0, KEY_ID_BYTES).equals(keyId(origin, publicKey));
+  // Re-encoded: base64 has several spellings of one value.
+  const ours =
+    signature.toString("base64") === signed && signature.subarray(0, KEY_ID_BYTES).equals(keyId(origin, publicKey));
   if (!ours || !signatureFits(publicKey, Buffer.from(`${text}\n`), signature.subarray(KEY_ID_BYTES))) {
     throw new VaultError(
       "invalid",

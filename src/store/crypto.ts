@@ -14,10 +14,9 @@ export const TAG_BYTES = 16;
 export const BOX_SEAL_BYTES = 48;
 export const MAC_BYTES = 32;
 export const SALT_BYTES = 16;
-export const SIGNATURE_BYTES = 64;
 
 /** What the raw WASM module offers; the published types leave it out. 64-bit lengths are (low, high) pairs. */
-interface RawSodium {
+export interface RawSodium {
   readonly HEAPU8: Uint8Array;
   _malloc(bytes: number): number;
   _free(at: number): void;
@@ -55,7 +54,7 @@ function raw(): RawSodium {
 }
 
 /** WASM memory of one call. Everything taken is zeroed before it is freed, on success and on failure. */
-class Scratch {
+export class Scratch {
   readonly #lib: RawSodium;
   readonly #regions: { at: number; bytes: number }[] = [];
 
@@ -90,7 +89,8 @@ class Scratch {
   }
 }
 
-function withScratch<T>(call: (lib: RawSodium, scratch: Scratch) => T): T {
+/** Runs `call` with WASM memory that is zeroed afterwards. Only for files of the store that wrap more of libsodium. */
+export function withScratch<T>(call: (lib: RawSodium, scratch: Scratch) => T): T {
   const lib = raw();
   const scratch = new Scratch(lib);
   try {
@@ -261,56 +261,6 @@ export function argon2id(passphrase: Secret, salt: Uint8Array, passes: number, m
       });
     });
   });
-}
-
-/** The Ed25519 public key (RFC 8032) of a 32 B seed. */
-export function signingPublicKey(seed: Secret): Buffer {
-  const publicKey = withSigningKeys(seed, (_lib, scratch, publicAt) => scratch.read(publicAt, KEY_BYTES));
-  zeroSigningScratch();
-  return publicKey;
-}
-
-/** Ed25519 signature (64 B) of `message` with the key pair of `seed`. */
-export function sign(seed: Secret, message: Uint8Array): Buffer {
-  const signature = signRaw(seed, message);
-  zeroSigningScratch();
-  return signature;
-}
-
-/** False for any signature, message or key that do not belong together, whatever their lengths. */
-export function signatureFits(publicKey: Uint8Array, message: Uint8Array, signature: Uint8Array): boolean {
-  if (publicKey.length !== KEY_BYTES || signature.length !== SIGNATURE_BYTES) return false;
-  return withScratch((lib, scratch) => {
-    const [at, key] = [scratch.put(signature), scratch.put(publicKey)];
-    return lib._crypto_sign_verify_detached(at, scratch.put(message), message.length, 0, key) === 0;
-  });
-}
-
-function signRaw(seed: Secret, message: Uint8Array): Buffer {
-  return withSigningKeys(seed, (lib, scratch, _publicAt, privateAt) => {
-    const out = scratch.take(SIGNATURE_BYTES);
-    lib._crypto_sign_detached(out, null, scratch.put(message), message.length, 0, privateAt);
-    return scratch.read(out, SIGNATURE_BYTES);
-  });
-}
-
-function withSigningKeys<T>(
-  seed: Secret,
-  use: (lib: RawSodium, scratch: Scratch, publicAt: number, privateAt: number) => T,
-): T {
-  if (seed.length !== KEY_BYTES) throw new Error(`internal: the signing seed has ${seed.length} bytes`);
-  return withScratch((lib, scratch) => {
-    const [publicAt, privateAt] = [scratch.take(KEY_BYTES), scratch.take(SIGNATURE_BYTES)];
-    const seedAt = seed.use((bytes) => scratch.put(bytes));
-    lib._crypto_sign_seed_keypair(publicAt, privateAt, seedAt);
-    return use(lib, scratch, publicAt, privateAt);
-  });
-}
-
-/** As `zeroScratch`, for what signing leaves on the WASM stack: the hashed seed and the nonce. */
-function zeroSigningScratch(): void {
-  zeroScratch();
-  if (decoy !== null) signRaw(decoy.root, decoy.key);
 }
 
 const BASE64_ORIGINAL = 1;
