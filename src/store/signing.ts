@@ -1,5 +1,5 @@
-import { Secret } from "../secret.ts";
-import { KEY_BYTES, type RawSodium, type Scratch, withScratch, zeroScratch } from "./crypto.ts";
+import type { Secret } from "../secret.ts";
+import { KEY_BYTES, type RawSodium, type Scratch, withScratch } from "./crypto.ts";
 
 const SIGNATURE_BYTES = 64;
 /** libsodium's form of a private key: the seed, then the public key. */
@@ -7,16 +7,16 @@ const PRIVATE_KEY_BYTES = 64;
 
 /** The Ed25519 public key (RFC 8032) of a 32 B seed. */
 export function signingPublicKey(seed: Secret): Buffer {
-  const publicKey = withKeyPair(seed, (_lib, scratch, { publicAt }) => scratch.read(publicAt, KEY_BYTES));
-  zeroStack();
-  return publicKey;
+  return withKeyPair(seed, (_lib, scratch, { publicAt }) => scratch.read(publicAt, KEY_BYTES));
 }
 
 /** Ed25519 signature (64 B) of `message` with the key pair of `seed`. */
 export function sign(seed: Secret, message: Uint8Array): Buffer {
-  const signature = signRaw(seed, message);
-  zeroStack();
-  return signature;
+  return withKeyPair(seed, (lib, scratch, { privateAt }) => {
+    const out = scratch.take(SIGNATURE_BYTES);
+    lib._crypto_sign_detached(out, null, scratch.put(message), message.length, 0, privateAt);
+    return scratch.read(out, SIGNATURE_BYTES);
+  });
 }
 
 /** False for any signature, message or key that do not belong together, whatever their lengths. */
@@ -25,14 +25,6 @@ export function signatureFits(publicKey: Uint8Array, message: Uint8Array, signat
   return withScratch((lib, scratch) => {
     const [at, key] = [scratch.put(signature), scratch.put(publicKey)];
     return lib._crypto_sign_verify_detached(at, scratch.put(message), message.length, 0, key) === 0;
-  });
-}
-
-function signRaw(seed: Secret, message: Uint8Array): Buffer {
-  return withKeyPair(seed, (lib, scratch, { privateAt }) => {
-    const out = scratch.take(SIGNATURE_BYTES);
-    lib._crypto_sign_detached(out, null, scratch.put(message), message.length, 0, privateAt);
-    return scratch.read(out, SIGNATURE_BYTES);
   });
 }
 
@@ -47,12 +39,4 @@ function withKeyPair<T>(
     lib._crypto_sign_seed_keypair(publicAt, privateAt, seedAt);
     return use(lib, scratch, { publicAt, privateAt });
   });
-}
-
-/** As `zeroScratch`, for what signing leaves on the WASM stack: the hashed seed and the nonce. */
-function zeroStack(): void {
-  const decoy = Secret.copyOf(Buffer.alloc(KEY_BYTES, 1));
-  signRaw(decoy, Buffer.alloc(KEY_BYTES));
-  decoy.wipe();
-  zeroScratch();
 }

@@ -64,7 +64,22 @@ describe("signing", () => {
     const clamped = Buffer.from(hashed.subarray(0, 32));
     clamped[0] = (clamped[0] ?? 0) & 248;
     clamped[31] = ((clamped[31] ?? 0) & 63) | 64;
-    for (const needle of [bytes, hashed.subarray(0, 32), hashed.subarray(32), clamped, clamped.subarray(1, 31)]) {
+    // How the multiplication takes the scalar: signed digits to the base 16.
+    const digits = Buffer.alloc(64);
+    let carry = 0;
+    for (let i = 0; i < 64; i++) {
+      const digit = (((clamped[i >> 1] ?? 0) >> (4 * (i & 1))) & 15) + carry;
+      carry = i < 63 ? (digit + 8) >> 4 : 0;
+      digits.writeInt8(digit - carry * 16, i);
+    }
+    for (const needle of [
+      digits.subarray(1, 60),
+      bytes,
+      hashed.subarray(0, 32),
+      hashed.subarray(32),
+      clamped,
+      clamped.subarray(1, 31),
+    ]) {
       assert.equal(testOnlyHeap().includes(needle), false);
     }
   });
