@@ -1,9 +1,11 @@
 import { existsSync, readFileSync, statfsSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { dangerousEnvironment, type ListenAddress } from "../daemon/config.ts";
+import type { ListenAddress } from "../daemon/config.ts";
+import { dangerousEnvironment } from "../daemon/dangerous-environment.ts";
 import { summarizeCertificate } from "../daemon/ingress/certificates.ts";
 import { trustFiles } from "../daemon/ingress/trust-bundle.ts";
+import { coreDumpProblems, readProcessLimits } from "../daemon/process-hygiene.ts";
 import { queryUsage } from "../store/usage-query.ts";
 import type { Vault } from "../store/vault.ts";
 import type { Cli } from "./cli.ts";
@@ -75,12 +77,11 @@ function checkNode(version: string): Result {
 
 function checkEnvironment(environment: Cli["environment"]): readonly Result[] {
   const problems = dangerousEnvironment(environment, process.execArgv);
-  const preload = environment.LD_PRELOAD ? [fail("LD_PRELOAD loads code into this process; unset it")] : [];
   const found = [
     ...problems.map(({ severity, message }) => (severity === "warn" ? warn(message) : fail(message))),
-    ...preload,
+    ...coreDumpProblems(readProcessLimits()).map(warn),
   ];
-  return found.length === 0 ? [ok("no dangerous variable is set")] : found;
+  return found.length === 0 ? [ok("no dangerous variable is set, no core dumps")] : found;
 }
 
 function checkClock(now: number): Result {

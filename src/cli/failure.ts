@@ -1,5 +1,5 @@
 /** Exit codes that scripts may rely on (docs/OPERATING.md lists them). */
-export const EXIT = { ok: 0, failed: 1, usage: 2, sealed: 3, notFound: 4, interrupted: 130 } as const;
+export const EXIT = { ok: 0, failed: 1, usage: 2, sealed: 3, notFound: 4, crashed: 70, interrupted: 130 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 

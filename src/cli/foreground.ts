@@ -1,4 +1,7 @@
-import { type Config, dangerousEnvironment } from "../daemon/config.ts";
+import type { Config } from "../daemon/config.ts";
+import { dangerousEnvironment } from "../daemon/dangerous-environment.ts";
+import { fileProblems } from "../daemon/file-modes.ts";
+import { coreDumpProblems, endOnCrash, readProcessLimits } from "../daemon/process-hygiene.ts";
 import { assertSocketFits } from "../daemon/setup-data-dir.ts";
 import type { Unlocker } from "../store/wrappers.ts";
 import type { Cli } from "./cli.ts";
@@ -12,15 +15,19 @@ import { CliError, EXIT, type ExitCode } from "./failure.ts";
  */
 export async function runInForeground(
   cli: Cli,
-  start: { readonly config: Config; readonly unlockers: readonly Unlocker[] },
+  start: { readonly config: Config; readonly unlockers: readonly Unlocker[]; readonly allowDangerous: boolean },
   onReady: (proxy: string, metrics: string | null) => void,
 ): Promise<ExitCode> {
-  refuseDangerousEnvironment(cli);
+  process.umask(0o077);
+  endOnCrash(cli.terminal.log, () => process.exit(EXIT.crashed));
+  const dangers = checkEnvironment(cli, start.allowDangerous);
+  checkFiles(cli, start.config);
   assertSocketFits(start.config.dataDir);
   // Only here: the other commands should not pay for loading the daemon.
   const { startDaemon } = await import("../daemon/daemon.ts");
   const daemon = await startDaemon({
     ...start,
+    dangers,
     version: cli.version,
     writeLog: cli.terminal.log,
   });
@@ -74,9 +81,27 @@ function condensed(warnings: readonly string[]): readonly string[] {
   return [...warnings.filter((warning) => !missing.includes(warning)), summary];
 }
 
-/** A debugger, TLS keys on disk or unverified TLS would undo what sidekey promises, so it does not start (threats F1). */
-function refuseDangerousEnvironment(cli: Cli): void {
+/**
+ * A debugger, TLS keys on disk or unverified TLS would undo what sidekey promises, so it does not start (threats F1)
+ * unless the operator insists.
+ * @returns what was allowed all the same
+ */
+function checkEnvironment(cli: Cli, allow: boolean): string[] {
   const problems = dangerousEnvironment(cli.environment, process.execArgv);
+  for (const { severity, message } of problems) if (severity === "warn") cli.terminal.warn(message);
+  for (const problem of coreDumpProblems(readProcessLimits())) cli.terminal.warn(problem);
+  const refused = problems.filter(({ severity }) => severity === "refuse").map(({ message }) => message);
+  if (refused.length > 0 && !allow) {
+    throw new CliError(refused.join("\n"), {
+      nextStep: "to start all the same, with keys at risk: --allow-dangerous-environment",
+    });
+  }
+  for (const message of refused) cli.terminal.warn(`DANGEROUS, allowed by --allow-dangerous-environment: ${message}`);
+  return refused;
+}
+
+function checkFiles(cli: Cli, config: Config): void {
+  const problems = fileProblems(config);
   for (const { severity, message } of problems) if (severity === "warn") cli.terminal.warn(message);
   const refused = problems.filter(({ severity }) => severity === "refuse");
   if (refused.length > 0) throw new CliError(refused.map(({ message }) => message).join("\n"));

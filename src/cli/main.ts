@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
 import { loadConfig, processEnvironment } from "../daemon/config.ts";
+import { hardenProcess } from "../daemon/process-hygiene.ts";
 import { loadCatalog } from "../providers/catalog.ts";
 import type { Cli } from "./cli.ts";
 import { registerAudit } from "./commands/audit.ts";
@@ -50,6 +51,7 @@ const COMMANDS: readonly ((program: Command, cli: Cli) => void)[] = [
 const PACKAGE_ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
 async function main(argv: readonly string[]): Promise<number> {
+  hardenProcess();
   const environment = processEnvironment();
   const terminal = processTerminal((environment.NO_COLOR ?? "") === "");
   let exitCode: number = EXIT.ok;

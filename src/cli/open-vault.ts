@@ -2,10 +2,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { UnlockConfig } from "../daemon/config.ts";
 import { Secret } from "../secret.ts";
+import { VaultTamperedError } from "../store/errors.ts";
 import { openVault, type Vault } from "../store/vault.ts";
 import type { Unlocker } from "../store/wrappers.ts";
 import type { Cli } from "./cli.ts";
-import { CliError } from "./failure.ts";
+import { CliError, EXIT } from "./failure.ts";
 
 /**
  * Opens and unseals the vault of the data directory, lends it to `fn` and closes it. Works beside a
@@ -18,6 +19,28 @@ export async function withVault<T>(cli: Cli, fn: (vault: Vault) => T | Promise<T
   const vault = openVault(config.dataDir, { actor: cli.actor });
   try {
     await vault.unseal(config.unlock.map((entry) => toUnlocker(cli, entry)));
+    return await fn(vault);
+  } finally {
+    vault.close();
+  }
+}
+
+/**
+ * As `withVault`, for commands that only show something: a vault that was tampered with or rolled back is still
+ * listed, sealed and unverified, with a warning and exit code 3.
+ */
+export async function readVault<T>(cli: Cli, fn: (vault: Vault) => T | Promise<T>): Promise<T> {
+  const config = cli.config();
+  requireVault(config.dataDir);
+  const vault = openVault(config.dataDir, { actor: cli.actor });
+  try {
+    try {
+      await vault.unseal(config.unlock.map((entry) => toUnlocker(cli, entry)));
+    } catch (error) {
+      if (!(error instanceof VaultTamperedError)) throw error;
+      cli.terminal.warn(`UNVERIFIED, what follows may be forged or old: ${error.message}`);
+      cli.exit(EXIT.sealed);
+    }
     return await fn(vault);
   } finally {
     vault.close();

@@ -16,6 +16,7 @@ import { createLimiter, type Limiter } from "./pipeline/limiter.ts";
 import { OutcomeBatch } from "./pipeline/outcome-batch.ts";
 import { SecretPool } from "./pipeline/secret-pool.ts";
 import { Splice } from "./pipeline/splice.ts";
+import { recordDangers } from "./process-hygiene.ts";
 import { existingVault, selfCheck } from "./start-steps.ts";
 import { VaultGate } from "./vault-gate.ts";
 import { type VaultView, watchVault } from "./vault-view.ts";
@@ -25,6 +26,8 @@ export interface BaseOptions {
   readonly unlockers: readonly Unlocker[];
   /** Writes whole log lines, synchronously. */
   readonly writeLog: (bytes: Buffer) => void;
+  /** What of the environment was allowed although it can give keys away; the audit records it. */
+  readonly dangers?: readonly string[];
 }
 
 /** Vault, records and what every other part needs. */
@@ -47,6 +50,7 @@ export interface Base {
 /** Opens what outlives every request, and the vault if it can be. @throws StartError, DatabaseError */
 export async function buildBase(options: BaseOptions, parts: Parts): Promise<Base> {
   const { config } = options;
+  const dangers = [...(options.dangers ?? [])];
   const vault = parts.keep(existingVault(config.dataDir));
   await selfCheck(Date.now());
   const splice = new Splice();
@@ -78,6 +82,7 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
       onChange: () => {
         log.info(vault.sealed ? "vault_sealed" : "vault_unsealed", {});
         if (vault.sealed) secrets.clear();
+        else if (dangers.length > 0) recordDangers(vault, dangers.splice(0));
         base.view.refresh();
         base.onVaultChange();
       },

@@ -29,6 +29,8 @@ export interface DaemonOptions {
   readonly config: Config;
   readonly version: string;
   readonly unlockers: readonly Unlocker[];
+  /** What in the environment can give keys away and was allowed all the same; goes into the audit. */
+  readonly dangers?: readonly string[];
   /** Writes whole log lines, synchronously. */
   readonly writeLog: (bytes: Buffer) => void;
   /** Resolves names instead of the system's resolver. */

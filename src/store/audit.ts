@@ -1,6 +1,7 @@
 import { canonicalBytes, canonicalJson } from "./canonical.ts";
 import { constantTimeEqual, MAC_BYTES, mac } from "./crypto.ts";
 import type { Database } from "./database.ts";
+import type { TamperKind } from "./errors.ts";
 import { auditKeyFor, type Keyring } from "./keyring.ts";
 
 /** What happened. `actor`: who did it; `action`: `noun.verb`; `object`: `noun:name`. Never holds a secret. */
@@ -44,6 +45,7 @@ export interface ChainProblem {
   ok: false;
   firstBadSeq: number;
   problem: string;
+  kind: TamperKind;
 }
 
 const GENESIS = Buffer.alloc(MAC_BYTES);
@@ -64,6 +66,19 @@ export function appendEntry(
      VALUES (@seq, @at, @actor, @action, @object, @detail, @state, @prev, @hash)`,
   ).run({ ...row, hash });
   return { seq, hash, state: end.state };
+}
+
+/** Appends one link for each note. @throws Error when there is none: every change says what it was */
+export function appendEntries(
+  db: Database,
+  keys: Keyring,
+  notes: readonly AuditNote[],
+  end: { previous: AuditHead | null; state: Buffer; at: number },
+): AuditHead {
+  let head = end.previous;
+  for (const note of notes) head = appendEntry(db, keys, note, { ...end, previous: head });
+  if (head === null || notes.length === 0) throw new Error("internal: a vault transaction without an audit entry");
+  return head;
 }
 
 function entryHash(keys: Keyring, row: Omit<AuditRow, "hash">): Buffer {
@@ -114,7 +129,7 @@ export function verifyChain(db: Database, keys: Keyring): ChainResult {
 }
 
 function bad(firstBadSeq: number, problem: string): ChainProblem {
-  return { ok: false, firstBadSeq, problem };
+  return { ok: false, firstBadSeq, problem, kind: "edited" };
 }
 
 /**
@@ -125,10 +140,17 @@ export function listEntries(db: Database, filter: { since?: number; limit?: numb
   const rows = db
     .prepare("SELECT * FROM audit WHERE at >= ? ORDER BY seq DESC LIMIT ?")
     .all(filter.since ?? 0, filter.limit ?? 1000) as AuditRow[];
-  return rows.reverse().map((row) => {
-    const { seq, at, actor, action, object } = row;
-    return { seq, at, actor, action, object, detail: parseDetail(row.detail), hash: row.hash.toString("hex") };
-  });
+  return rows.reverse().map(entryOf);
+}
+
+/** All entries of one action, oldest first. Not verified. */
+export function entriesOf(db: Database, action: string): AuditEntry[] {
+  return (db.prepare("SELECT * FROM audit WHERE action = ? ORDER BY seq").all(action) as AuditRow[]).map(entryOf);
+}
+
+function entryOf(row: AuditRow): AuditEntry {
+  const { seq, at, actor, action, object } = row;
+  return { seq, at, actor, action, object, detail: parseDetail(row.detail), hash: row.hash.toString("hex") };
 }
 
 function parseDetail(text: string): AuditNote["detail"] {

@@ -16,7 +16,7 @@ export const MAC_BYTES = 32;
 export const SALT_BYTES = 16;
 
 /** What the raw WASM module offers; the published types leave it out. 64-bit lengths are (low, high) pairs. */
-interface RawSodium {
+export interface RawSodium {
   readonly HEAPU8: Uint8Array;
   _malloc(bytes: number): number;
   _free(at: number): void;
@@ -27,6 +27,9 @@ interface RawSodium {
   _crypto_box_seal_open(...args: number[]): number;
   _crypto_kdf_derive_from_key(...args: number[]): number;
   _crypto_generichash(...args: number[]): number;
+  _crypto_sign_seed_keypair(publicKey: number, privateKey: number, seed: number): number;
+  _crypto_sign_detached(...args: (number | null)[]): number;
+  _crypto_sign_verify_detached(...args: number[]): number;
   _sodium_bin2base64(...args: number[]): number;
   _sodium_base642bin(...args: number[]): number;
 }
@@ -51,7 +54,7 @@ function raw(): RawSodium {
 }
 
 /** WASM memory of one call. Everything taken is zeroed before it is freed, on success and on failure. */
-class Scratch {
+export class Scratch {
   readonly #lib: RawSodium;
   readonly #regions: { at: number; bytes: number }[] = [];
 
@@ -86,7 +89,8 @@ class Scratch {
   }
 }
 
-function withScratch<T>(call: (lib: RawSodium, scratch: Scratch) => T): T {
+/** Runs `call` with WASM memory that is zeroed afterwards. Only for files of the store that wrap more of libsodium. */
+export function withScratch<T>(call: (lib: RawSodium, scratch: Scratch) => T): T {
   const lib = raw();
   const scratch = new Scratch(lib);
   try {

@@ -65,17 +65,37 @@ export class RootRotatedError extends Error {
     super("the vault's root key was replaced by another process; unseal it again");
   }
 }
+/** How the data directory differs from what sidekey wrote last. The first two can be acknowledged (see Vault.unseal). */
+export type TamperKind =
+  /** vault.db is whole, but an older or another copy than the one the anchor recorded */
+  | "rollback"
+  /** vault.db is whole, but the anchor is missing, edited or of another vault */
+  | "anchor"
+  /** some rows are older than others, or were deleted */
+  | "partial"
+  /** a row, an audit entry, a wrapper or the header was edited or planted */
+  | "edited";
 
 /** Something in the data directory is not what sidekey wrote last: edited, planted, deleted or rolled back. */
 export class VaultTamperedError extends Error {
   override readonly name = "VaultTamperedError";
+  readonly code = "vault_tampered";
   readonly object: string;
   /** What is wrong with it, without what to do. */
   readonly problem: string;
+  readonly kind: TamperKind;
+  /** The first audit entry from which on nothing may be relied on; null when that is not known. */
+  readonly entry: number | null;
 
-  constructor(object: string, problem: string) {
-    super(`${object}: ${problem}; nothing was opened. Run \`sidekey audit verify\`, then restore a backup`);
+  constructor(object: string, problem: string, options: { kind?: TamperKind; entry?: number } = {}) {
+    const { kind = "edited", entry = null } = options;
+    const accept = kind === "rollback" || kind === "anchor" ? ACCEPT : "";
+    super(`${object}: ${problem}; nothing was opened. Run \`sidekey audit verify\`, then restore a backup${accept}`);
     this.object = object;
     this.problem = problem;
+    this.kind = kind;
+    this.entry = entry;
   }
 }
+
+const ACCEPT = ", or, if you put this copy here yourself, run `sidekey vault acknowledge-rollback`";

@@ -20,6 +20,7 @@ const SUBKEYS = {
   fingerprint: [7, "skfngprt"],
   backup: [8, "skbackup"],
   log: [9, "sklogmac"],
+  signing: [10, "sksigns_"],
 } as const;
 
 type SubkeyName = keyof typeof SUBKEYS;
@@ -39,9 +40,12 @@ export interface Header {
   id: number;
   vault: string;
   format: number;
+  /** One more with every change of a row. */
   epoch: number;
   created_at: number;
   mac: Buffer;
+  /** `rowsDigest` of all other tables; null until the first change by a sidekey that writes it. */
+  digest: Buffer | null;
 }
 
 /** Derives the subkeys. The caller wipes `root`; the keyring owns `retired`. */
@@ -80,7 +84,7 @@ export async function createKeyring(db: Database, unlocker: Unlocker, options: W
     const keys = keyringOf(root, vault);
     db.transaction(() => {
       insertWrapper(db, wrapper);
-      const header = { id: 1, vault, format: VAULT_FORMAT, epoch: 1, created_at: options.now };
+      const header = { id: 1, vault, format: VAULT_FORMAT, epoch: 1, created_at: options.now, digest: null };
       const columns =
         "(id, vault, format, epoch, created_at, mac) VALUES (@id, @vault, @format, @epoch, @created_at, @mac)";
       db.prepare(`INSERT INTO vault ${columns}`).run({ ...header, mac: headerMac(keys, header, [wrapper]) });
@@ -180,12 +184,11 @@ export function insertWrapper(db: Database, wrapper: Wrapper): void {
   db.prepare(`INSERT INTO wrappers ${columns}`).run(wrapper);
 }
 
-/** Puts `wrappers` in the place of all that are there, with a header made under `keys`. */
-export function replaceWrappers(db: Database, keys: Keyring, wrappers: readonly Wrapper[]): void {
+/** Puts `wrappers` in the place of all that are there. */
+export function replaceWrappers(db: Database, wrappers: readonly Wrapper[]): void {
   if (wrappers.length === 0) throw new VaultError("refused", "without a wrapper nothing would open the vault");
   db.prepare("DELETE FROM wrappers").run();
   for (const wrapper of wrappers) insertWrapper(db, wrapper);
-  renewHeader(db, keys);
 }
 
 /** @returns the kind of the deleted stanza @throws VaultError not_found, or refused for the last one */
@@ -201,12 +204,17 @@ export function deleteWrapper(db: Database, id: string): string {
   return found.kind;
 }
 
-/** After a change of the wrappers: the next epoch, and a header MAC over what is there now. Call `assertHeader` before the change. */
-export function renewHeader(db: Database, keys: Keyring): void {
+/**
+ * The next epoch, and a header MAC over what is there now. The ledger does this once in every transaction that
+ * changes rows, after having verified the header as it was.
+ * @param digest `rowsDigest` after the change
+ */
+export function renewHeader(db: Database, keys: Keyring, digest: Buffer): { epoch: number; digest: Buffer } {
   const header = readHeader(db);
-  const renewed = { ...header, epoch: header.epoch + 1 };
+  const renewed = { ...header, epoch: header.epoch + 1, digest };
   const value = headerMac(keys, renewed, readWrappers(db));
-  db.prepare("UPDATE vault SET epoch = ?, mac = ?").run(renewed.epoch, value);
+  db.prepare("UPDATE vault SET epoch = ?, digest = ?, mac = ?").run(renewed.epoch, digest, value);
+  return renewed;
 }
 
 /** Whether the header was made with these keys: not after a root rotation, nor after an edit. */
@@ -223,6 +231,8 @@ export function assertHeader(db: Database, keys: Keyring): void {
 
 function headerMac(keys: Keyring, header: Omit<Header, "mac">, wrappers: readonly Wrapper[]): Buffer {
   const { vault, format, epoch, created_at } = header;
+  // Absent rather than null: so the MAC of a header without one is what it was before the column existed.
+  const digest = header.digest === null ? {} : { digest: header.digest.toString("hex") };
   const stanzas = [...wrappers]
     .sort((a, b) => (a.id < b.id ? -1 : 1))
     .map(({ id, kind, params, wrapped, created_at }) => ({
@@ -232,5 +242,5 @@ function headerMac(keys: Keyring, header: Omit<Header, "mac">, wrappers: readonl
       wrapped: wrapped.toString("base64"),
       created_at,
     }));
-  return mac(keys.header, canonicalBytes({ created_at, epoch, format, vault, wrappers: stanzas }));
+  return mac(keys.header, canonicalBytes({ created_at, ...digest, epoch, format, vault, wrappers: stanzas }));
 }

@@ -1,21 +1,18 @@
 import type { Secret } from "../secret.ts";
 import {
-  type AuditHead,
-  type AuditNote,
-  appendEntry,
-  type ChainResult,
-  entryIsGenuine,
-  readHead,
-  verifyChain,
-} from "./audit.ts";
-import { anchorProblem, readAnchor, writeAnchor } from "./audit-anchor.ts";
-import { constantTimeEqual } from "./crypto.ts";
+  type Acknowledged,
+  acknowledgementNote,
+  acknowledgementProblem,
+  storeAcknowledgement,
+} from "./acknowledgement.ts";
+import { type AuditHead, type AuditNote, appendEntries, type ChainResult } from "./audit.ts";
+import { type Anchor, type AnchorProblem, anchorProblem, type Mark, readAnchor, writeAnchor } from "./audit-anchor.ts";
 import { type Database, guard } from "./database.ts";
-import { RootRotatedError, VaultError, VaultSealedError, VaultTamperedError } from "./errors.ts";
+import { RootRotatedError, VaultError, VaultSealedError } from "./errors.ts";
 import { headerFits, type Keyring, keyringFor, wipeKeyring } from "./keyring.ts";
+import { markOf, renewState, tampered, type UnsealOptions, verifiedHead, verifyDatabase } from "./ledger-check.ts";
 import { countRetired } from "./retired-roots.ts";
 import { applyRoot, planRoot, type RootPlan } from "./root-rotation.ts";
-import { findBadRows, stateDigest } from "./rows.ts";
 import type { Wrapper } from "./wrappers.ts";
 
 /** How often a root rotation is prepared again because somebody else has changed the vault meanwhile. */
@@ -40,6 +37,7 @@ export interface VaultView {
 interface Verified {
   dataVersion: number;
   head: AuditHead;
+  mark: Mark;
 }
 
 /**
@@ -55,7 +53,7 @@ export class Ledger {
   #nextRoot: Secret | null = null;
   /** What was last verified: nothing is checked again until another connection commits. */
   #verified: Verified | null = null;
-  #unanchored: AuditHead | null = null;
+  #unanchored: Mark | null = null;
   #seenDataVersion: number;
   #changes = 0;
 
@@ -77,50 +75,58 @@ export class Ledger {
   }
 
   /**
-   * Takes the keys into use once rows, chain end and anchor agree; wipes them when they do not.
-   * @param options.acceptRollback who vouches for an older copy: the anchor is then replaced instead of compared
-   * @param options.newAnchor the vault was made a moment ago, so no anchor can be its own
+   * Takes the keys into use once rows, chain end and anchor agree; wipes them when they do not. An accepted older
+   * copy is checked as a whole first, and leaves a signed entry and a file of what was accepted.
    * @throws VaultTamperedError
    */
-  unseal(keys: Keyring, options: { by: string; actor: string; acceptRollback?: string; newAnchor?: boolean }): void {
-    const { by, actor, acceptRollback, newAnchor = false } = options;
+  unseal(keys: Keyring, options: UnsealOptions): void {
+    const { by, actor, acceptRollback, reason = "", newAnchor = false } = options;
     this.seal();
     this.#keys = keys;
     try {
-      const rollback = this.#compareAnchor(keys, newAnchor || acceptRollback !== undefined);
-      this.record(({ note }) => {
-        if (rollback !== null && acceptRollback !== undefined) {
-          note({
-            actor: acceptRollback,
-            action: "vault.accept-rollback",
-            object: "vault",
-            detail: { problem: rollback },
-          });
+      const found = this.examine(keys);
+      if (found.problem !== null && !newAnchor && acceptRollback === undefined) throw tampered("audit", found.problem);
+      const accepted = newAnchor || acceptRollback === undefined || found.problem === null ? null : found;
+      if (accepted !== null) this.#assertWhole();
+      let signed: Acknowledged | null = null;
+      this.record(({ note, now }) => {
+        if (accepted?.problem && acceptRollback !== undefined) {
+          signed = acknowledgementNote(keys, { ...accepted, actor: acceptRollback, at: now, reason });
+          note(signed.note);
         }
         note({ actor, action: "vault.unseal", object: "vault", detail: { by } });
       });
+      if (this.#verified !== null && (newAnchor || accepted !== null)) {
+        writeAnchor(this.#directory, keys, this.#verified.mark, { force: true });
+      }
+      if (signed !== null) storeAcknowledgement(this.#directory, signed);
     } catch (error) {
       this.seal();
       throw error;
     }
   }
 
+  /**
+   * How far the database has come, and where it parts from the anchor.
+   * @throws VaultTamperedError when the database does not even agree with itself
+   */
+  examine(keys: Keyring): { mark: Mark; anchor: ReturnType<typeof readAnchor>; problem: AnchorProblem | null } {
+    const anchor = readAnchor(this.#directory, keys);
+    return this.#snapshot(() => {
+      const mark = markOf(this.db, verifiedHead(this.db, keys, this.#verified?.head ?? null));
+      return { mark, anchor, problem: anchorProblem(this.db, keys, mark, anchor) };
+    });
+  }
+
+  /** An operator may accept another copy, never one that is broken in itself. */
+  #assertWhole(): void {
+    const result = this.#snapshot(() => verifyDatabase(this.db, this.keys));
+    if (!result.ok) throw tampered("audit", result);
+  }
+
   /** Writes the first entry of a new vault. Its anchor is written once the vault is in place. */
   begin(keys: Keyring, work: (transaction: VaultTransaction) => void): void {
     this.#transact(keys, work, { rowsChange: true });
-  }
-
-  /** @returns what is wrong if `accept`, after making the database's end the anchor; null when nothing is */
-  #compareAnchor(keys: Keyring, accept: boolean): string | null {
-    const anchor = readAnchor(this.#directory, keys);
-    const { head, problem } = this.#snapshot(() => {
-      const { head: end } = this.#verify();
-      return { head: end, problem: anchorProblem(this.db, keys, end, anchor)?.problem ?? null };
-    });
-    if (problem === null) return null;
-    if (!accept) throw new VaultTamperedError("audit", problem);
-    writeAnchor(this.#directory, keys, head, { force: true });
-    return problem;
   }
 
   /** Wipes every key from memory. */
@@ -176,12 +182,25 @@ export class Ledger {
     const keys = this.keys;
     const anchor = readAnchor(this.#directory, keys);
     return this.#snapshot(() => {
-      const chain = verifyChain(this.db, keys);
-      if (!chain.ok) return chain;
-      const behind = anchorProblem(this.db, keys, chain.head, anchor);
+      const result = verifyDatabase(this.db, keys);
+      if (!result.ok) return result;
+      const behind = anchorProblem(this.db, keys, markOf(this.db, result.head), anchor);
       if (behind !== null) return { ok: false, ...behind };
-      const rows = findBadRows(this.db, keys)[0] ?? this.#stateProblem(keys, chain.head);
-      return rows === null ? chain : { ok: false, firstBadSeq: chain.head.seq, problem: rows };
+      return acknowledgementProblem(this.db, keys, this.#directory) ?? result;
+    });
+  }
+
+  /** How far the vault has come, verified. */
+  mark(): Mark {
+    return this.#snapshot(() => this.#verify().mark);
+  }
+
+  /** Where the chain parts from what was recorded elsewhere; null when it holds all of it. @param name what the record is called */
+  compare(recorded: readonly Anchor[], name: string): AnchorProblem | null {
+    return this.#snapshot(() => {
+      const { keys, mark } = this.#verify();
+      const problems = recorded.map((anchor) => anchorProblem(this.db, keys, mark, anchor, name));
+      return problems.find((problem) => problem !== null) ?? null;
     });
   }
 
@@ -212,21 +231,17 @@ export class Ledger {
     const now = this.#now();
     const run = this.db.transaction(() => {
       const { keys, head } = this.#verify();
-      const transaction = { db: this.db, keys, now, note: () => undefined };
-      const next = applyRoot(transaction, plan, head.seq);
+      const next = applyRoot({ db: this.db, keys, now, note: () => undefined }, plan, head.seq);
       if (next === null) return null;
-      const end = { previous: head, state: stateDigest(this.db, next), at: now };
-      const renewed = this.#appendAll(next, [note], end);
-      return { next, verified: { dataVersion: this.#pragmaDataVersion(), head: renewed } };
+      const end = { previous: head, state: renewState(this.db, next), at: now };
+      return { next, verified: this.#verifiedAt(appendEntries(this.db, next, [note], end)) };
     });
     const done = guard(this.db.name, () => run.immediate());
     if (done === null) return false;
     if (this.#keys !== null) wipeKeyring(this.#keys);
     this.#keys = done.next;
     this.#changes += 1;
-    this.#verified = done.verified;
-    this.#unanchored = done.verified.head;
-    this.#anchorQuietly(done.next, done.verified.head);
+    this.#committed(done.verified);
     return true;
   }
 
@@ -235,10 +250,14 @@ export class Ledger {
     // An anchor that could not be written must not fall behind further: no anchor, no next change.
     if (this.#unanchored !== null) this.#anchor(keys, this.#unanchored);
     const { result, verified } = this.#transact(null, work, { rowsChange });
-    this.#verified = verified;
-    this.#unanchored = verified.head;
-    this.#anchorQuietly(this.keys, verified.head);
+    this.#committed(verified);
     return result;
+  }
+
+  #committed(verified: Verified): void {
+    this.#verified = verified;
+    this.#unanchored = verified.mark;
+    this.#anchorQuietly(this.keys, verified.mark);
   }
 
   /** @param begin the keys of a vault that has no entry yet; null for every other */
@@ -256,60 +275,42 @@ export class Ledger {
       const result = work({ db: this.db, keys, now, note: (entry) => void notes.push(entry) });
       // Somebody else was faster and nothing is left to do.
       if (notes.length === 0 && start.head !== null && changes === this.#totalChanges()) {
-        return { result, verified: { dataVersion: this.#pragmaDataVersion(), head: start.head } };
+        return { result, verified: this.#verifiedAt(start.head) };
       }
-      const state = mode.rowsChange || start.head === null ? stateDigest(this.db, keys) : start.head.state;
-      const head = this.#appendAll(keys, notes, { previous: start.head, state, at: now });
-      // Read inside the transaction: afterwards another process's commit could pass for verified.
-      return { result, verified: { dataVersion: this.#pragmaDataVersion(), head } };
+      const state = mode.rowsChange || start.head === null ? renewState(this.db, keys) : start.head.state;
+      const head = appendEntries(this.db, keys, notes, { previous: start.head, state, at: now });
+      return { result, verified: this.#verifiedAt(head) };
     });
     return guard(this.db.name, () => run.immediate());
   }
 
-  #appendAll(
-    keys: Keyring,
-    notes: AuditNote[],
-    end: { previous: AuditHead | null; state: Buffer; at: number },
-  ): AuditHead {
-    let head = end.previous;
-    for (const note of notes) head = appendEntry(this.db, keys, note, { ...end, previous: head });
-    if (head === null || notes.length === 0) throw new Error("internal: a vault transaction without an audit entry");
-    return head;
+  /** Call it inside the transaction: afterwards another process's commit could pass for verified. */
+  #verifiedAt(head: AuditHead): Verified {
+    return { dataVersion: this.#pragmaDataVersion(), head, mark: markOf(this.db, head) };
   }
 
-  #anchor(keys: Keyring, head: AuditHead): void {
-    writeAnchor(this.#directory, keys, head);
+  #anchor(keys: Keyring, mark: Mark): void {
+    writeAnchor(this.#directory, keys, mark);
     this.#unanchored = null;
   }
 
   /** The change is committed, so failing now would report a lie; the next change insists on the anchor. */
-  #anchorQuietly(keys: Keyring, head: AuditHead): void {
+  #anchorQuietly(keys: Keyring, mark: Mark): void {
     try {
-      this.#anchor(keys, head);
+      this.#anchor(keys, mark);
     } catch {
       // Kept in #unanchored.
     }
   }
 
-  /** The keys and the end of the chain, after checking it and the rows if another connection has committed since the last time. */
-  #verify(): { keys: Keyring; head: AuditHead } {
-    const dataVersion = this.#pragmaDataVersion();
+  /** The keys and how far the database is, after checking it if another connection has committed since the last time. */
+  #verify(): Verified & { keys: Keyring } {
     const last = this.#verified;
-    if (last !== null && last.dataVersion === dataVersion) return { keys: this.keys, head: last.head };
+    if (last !== null && last.dataVersion === this.#pragmaDataVersion()) return { ...last, keys: this.keys };
     this.#followRoot();
     const { keys } = this;
-    const head = readHead(this.db);
-    if (head === null) throw new VaultTamperedError("audit", "every entry is missing");
-    if (!entryIsGenuine(this.db, keys, head.seq)) {
-      throw new VaultTamperedError("audit", `entry ${head.seq} was edited or planted`);
-    }
-    if (last !== null && !entryIsGenuine(this.db, keys, last.head.seq, last.head.hash)) {
-      throw new VaultTamperedError("audit", `entry ${last.head.seq}, seen earlier by this process, is gone`);
-    }
-    const problem = this.#stateProblem(keys, head);
-    if (problem !== null) throw new VaultTamperedError("vault.db", problem);
-    this.#verified = { dataVersion, head };
-    return { keys, head };
+    this.#verified = this.#verifiedAt(verifiedHead(this.db, keys, last?.head ?? null));
+    return { ...this.#verified, keys };
   }
 
   /**
@@ -325,11 +326,6 @@ export class Ledger {
     this.#keys = next;
     this.#nextRoot.wipe();
     this.#nextRoot = null;
-  }
-
-  #stateProblem(keys: Keyring, head: AuditHead): string | null {
-    if (constantTimeEqual(stateDigest(this.db, keys), head.state)) return null;
-    return "rows were deleted, added or put back to an older content since the last audit entry";
   }
 
   #snapshot<T>(work: () => T): T {

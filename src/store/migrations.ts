@@ -142,4 +142,5 @@ export const VAULT_MIGRATIONS: readonly string[] = [
     mac BLOB NOT NULL
   ) STRICT;
   `,
+  `ALTER TABLE vault ADD COLUMN digest BLOB;`,
 ];

@@ -96,7 +96,6 @@ export function storeWrapper(
       .map(({ id }) => id);
     keyring.insertWrapper(db, wrapper);
     for (const id of replaced) keyring.deleteWrapper(db, id);
-    keyring.renewHeader(db, keys);
     const { id, kind } = wrapper;
     const detail = replaced.length === 0 ? { kind } : { kind, replaced: replaced.join(" ") };
     note({ actor, action: "wrapper.add", object: `wrapper:${id}`, detail });

@@ -70,7 +70,7 @@ export function applyRoot({ db, keys, now }: VaultTransaction, plan: RootPlan, l
     const row = retiredRow(plan.keys, at + 1, audit, Number(since.get(at + 1) ?? now));
     writeRow(db, "retired_roots", { ...row, mac: rowMac(plan.keys, "retired_roots", row) });
   }
-  replaceWrappers(db, plan.keys, plan.wrappers);
+  replaceWrappers(db, plan.wrappers);
   return { ...plan.keys, retired };
 }
 

@@ -121,16 +121,28 @@ export function findBadRows(db: Database, keys: Keyring): string[] {
  * One value over all rows of the vault. Each audit entry carries it, so a deleted row, or a row put back to an
  * older (correctly MACed) content, no longer fits the end of the chain.
  */
-export function stateDigest(db: Database, keys: Keyring): Buffer {
-  const parts: Buffer[] = [];
-  for (const table of Object.keys(PRIMARY_KEYS) as Table[]) {
-    const macs = db
-      .prepare(`SELECT mac FROM ${table} ORDER BY ${PRIMARY_KEYS[table].join(", ")}`)
-      .pluck()
-      .all();
-    // So that a vault made before the table existed still fits its newest entry.
-    if (macs.length === 0 && !FIRST_TABLES.includes(table)) continue;
-    parts.push(Buffer.from(`${table} ${macs.length}\n`, "ascii"), ...(macs as Buffer[]));
-  }
-  return mac(keys.state, Buffer.concat(parts));
+export function stateDigest(db: Database, keys: Keyring, rows = rowMacs(db)): Buffer {
+  return mac(keys.state, Buffer.concat([tableMacs(db, "vault"), rows]));
+}
+
+/** One value over all rows but the header: what the header and the anchor say about them. */
+export function rowsDigest(keys: Keyring, rows: Buffer): Buffer {
+  return mac(keys.state, Buffer.concat([Buffer.from("rows\n", "ascii"), rows]));
+}
+
+/** The MACs of all rows but the header, in order: input of both digests, read once for both. */
+export function rowMacs(db: Database): Buffer {
+  const tables = (Object.keys(PRIMARY_KEYS) as Table[]).filter((table) => table !== "vault");
+  return Buffer.concat(tables.map((table) => tableMacs(db, table)));
+}
+
+function tableMacs(db: Database, table: Table): Buffer {
+  // One text for the whole table: with 20 000 rows a third of the time that as many Buffers take. group_concat
+  // keeps the order of its subquery (sqlite.org/lang_select.html; the test vectors are read without SQLite).
+  const sql = `SELECT count(*) AS rows, group_concat(hex(mac), '') AS macs
+    FROM (SELECT mac FROM ${table} ORDER BY ${PRIMARY_KEYS[table].join(", ")})`;
+  const { rows, macs } = db.prepare(sql).get() as { rows: number; macs: string | null };
+  // So that a vault made before the table existed still fits its newest entry.
+  if (rows === 0 && !FIRST_TABLES.includes(table)) return Buffer.alloc(0);
+  return Buffer.concat([Buffer.from(`${table} ${rows}\n`, "ascii"), Buffer.from(macs ?? "", "hex")]);
 }

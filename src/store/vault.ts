@@ -2,7 +2,8 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Secret } from "../secret.ts";
 import { type AuditEntry, type AuditNote, type ChainProblem, listEntries } from "./audit.ts";
-import { removeStaleAnchors } from "./audit-anchor.ts";
+import { type Anchor, type AnchorProblem, type Mark, parseAnchors, removeStaleAnchors } from "./audit-anchor.ts";
+import { type Checkpoint, makeCheckpoint, readCheckpoint } from "./checkpoint.ts";
 import * as clients from "./clients.ts";
 import * as credentials from "./credentials.ts";
 import { ready } from "./crypto.ts";
@@ -67,14 +68,34 @@ export class Vault {
 
   /**
    * Opens the root key with the first unlocker that fits, after checking that nothing was rolled back.
-   * @param options.acceptRollback who vouches for a restored older copy
+   * @param options.acceptRollback who vouches for a restored older copy; leaves a signed acknowledgement
    * @throws VaultSealedError with a problem per unlocker; VaultTamperedError
    */
-  async unseal(unlockers: readonly Unlocker[], options: { acceptRollback?: string } = {}): Promise<{ by: string }> {
+  async unseal(
+    unlockers: readonly Unlocker[],
+    options: { acceptRollback?: string; reason?: string } = {},
+  ): Promise<{ by: string }> {
     await ready();
     const { keys, by } = await keyring.openKeyring(this.#ledger.db, unlockers);
     this.#ledger.unseal(keys, { by, actor: this.#actor, ...options });
     return { by };
+  }
+
+  /**
+   * Compares database and anchor without taking the vault into use.
+   * @returns both ends, and what `unseal` would refuse it for; null when it would not
+   * @throws VaultSealedError; VaultTamperedError when the database does not agree with itself
+   */
+  async examine(
+    unlockers: readonly Unlocker[],
+  ): Promise<{ mark: Mark; anchor: Anchor | "missing" | "foreign"; problem: AnchorProblem | null }> {
+    await ready();
+    const { keys } = await keyring.openKeyring(this.#ledger.db, unlockers);
+    try {
+      return this.#ledger.examine(keys);
+    } finally {
+      keyring.wipeKeyring(keys);
+    }
   }
 
   /** Wipes the keys from memory. What was already opened stays with its caller. */
@@ -131,10 +152,8 @@ export class Vault {
 
   /** Removes a way to unseal. Older backups still open with it. @throws VaultError not_found, or refused for the last one */
   removeWrapper(id: string, actor: string): void {
-    this.#ledger.write(({ db, keys, note }) => {
-      keyring.assertHeader(db, keys);
+    this.#ledger.write(({ db, note }) => {
       const kind = keyring.deleteWrapper(db, id);
-      keyring.renewHeader(db, keys);
       note({ actor, action: "wrapper.remove", object: `wrapper:${id}`, detail: { kind } });
     });
   }
@@ -277,6 +296,28 @@ export class Vault {
   /** Entries, oldest first. @param filter.since ms since the epoch @param filter.limit newest so many, 1000 unless given */
   listAudit(filter: { since?: number; limit?: number } = {}): AuditEntry[] {
     return this.#ledger.read(({ db }) => listEntries(db, filter));
+  }
+
+  /** How far the vault has come. @throws VaultSealedError; VaultTamperedError */
+  mark(): Mark {
+    return this.#ledger.mark();
+  }
+
+  /** The signed end of the audit chain, to be kept elsewhere. */
+  checkpoint(): Checkpoint {
+    return makeCheckpoint(this.#ledger.keys, this.#ledger.mark(), this.#wrapping.now());
+  }
+
+  /**
+   * Compares the vault with what was kept elsewhere: checkpoints, or copies of `audit.anchor`, one or many.
+   * @returns where they part, or how many records agree
+   * @throws VaultError invalid when the record is none of this vault
+   */
+  compare(kind: "anchor" | "checkpoint", text: string): { ok: true; records: number } | ChainProblem {
+    const { keys } = this.#ledger;
+    const recorded = kind === "anchor" ? parseAnchors(text, keys) : [readCheckpoint(keys, text)];
+    const problem = this.#ledger.compare(recorded, `the given ${kind}`);
+    return problem === null ? { ok: true, records: recorded.length } : { ok: false, ...problem };
   }
 
   /** Checks every link, the anchor, every row, and that the rows are those of the last link. */

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { type Config, ConfigError, dangerousEnvironment, loadConfig } from "../../src/daemon/config.ts";
+import { type Config, ConfigError, loadConfig } from "../../src/daemon/config.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 /** A project root with `config/daemon.yaml`; returns the root. */
@@ -212,22 +212,4 @@ test("an unreadable daemon.yaml is a problem with a next step, not a stack trace
   const root = project(t, "version: 1\n");
   chmodSync(join(root, "config", "daemon.yaml"), 0);
   assert.match(problemsOf(root), /cannot be read \(EACCES\); check its permissions/);
-});
-
-test("F1: variables and flags that would expose keys are refused by name", () => {
-  const refused = (env: Record<string, string>, flags: string[] = []): string[] =>
-    dangerousEnvironment(env, flags)
-      .filter((problem) => problem.severity === "refuse")
-      .map((problem) => problem.message);
-  assert.deepEqual(refused({ NODE_OPTIONS: "--max-old-space-size=200", PATH: "/bin" }), []);
-  for (const options of ["--inspect", "--inspect-brk=0", "-r ./x.js", "--require=./x.js", "--import ./x.mjs"]) {
-    assert.match(refused({ NODE_OPTIONS: `--no-warnings ${options}` })[0] ?? "", /^NODE_OPTIONS has -/, options);
-  }
-  assert.equal(refused({ NODE_OPTIONS: "--tls_keylog=/tmp/k" }).length, 1);
-  assert.equal(refused({}, ["--inspect"]).length, 1);
-  assert.match(refused({ NODE_TLS_REJECT_UNAUTHORIZED: "0" })[0] ?? "", /turns TLS verification off; unset it/);
-  assert.equal(refused({ SSLKEYLOGFILE: "/tmp/keys" }).length, 1);
-  assert.equal(refused({ NODE_DEBUG: "http" }).length, 1);
-  const [warning] = dangerousEnvironment({ NODE_EXTRA_CA_CERTS: "/etc/ca.pem" });
-  assert.equal(warning?.severity, "warn");
 });

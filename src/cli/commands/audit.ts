@@ -1,9 +1,11 @@
 import type { Command } from "commander";
 import { VaultTamperedError } from "../../store/errors.ts";
+import type { Vault } from "../../store/vault.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, EXIT, usageError } from "../failure.ts";
-import { withVault } from "../open-vault.ts";
+import { readVault, withVault } from "../open-vault.ts";
 import { formatTime, parseSpan, renderTable } from "../output.ts";
+import { compareRecords, type Records, registerCheckpoint } from "./audit-checkpoint.ts";
 
 const DEFAULT_ENTRIES = 50;
 
@@ -20,9 +22,14 @@ export function registerAudit(program: Command, cli: Cli): void {
   audit
     .command("verify")
     .description("check the whole chain and its anchor; exit 1 if anything was changed")
+    .option("--anchor <file>", "compare with a copy of audit.anchor, or a log of them, kept elsewhere")
+    .option("--checkpoint <file>", "compare with what `audit checkpoint` wrote")
     .option("--json", "as JSON")
-    .action((options: { json?: boolean }) => verifyChain(cli, options.json === true));
+    .action((options: VerifyOptions) => verifyChain(cli, options));
+  registerCheckpoint(audit, cli);
 }
+
+type VerifyOptions = Records & { readonly json?: boolean };
 
 interface ListOptions {
   readonly since?: string;
@@ -36,7 +43,7 @@ async function listEntries(cli: Cli, options: ListOptions): Promise<void> {
   const since = options.since === undefined ? null : parseSpan(options.since);
   if (options.since !== undefined && since === null) throw usageError("--since takes a span", "for example 24h or 7d");
   const filter = since === null ? { limit } : { limit, since: cli.now() - since };
-  const entries = await withVault(cli, (vault) => vault.listAudit(filter));
+  const entries = await readVault(cli, (vault) => vault.listAudit(filter));
   if (options.json === true) return cli.terminal.json(entries);
   const rows = entries.map((entry) => [
     String(entry.seq),
@@ -61,9 +68,13 @@ function notOpened(error: unknown): never {
   throw error;
 }
 
-async function verifyChain(cli: Cli, json: boolean): Promise<void> {
-  const result = await withVault(cli, (vault) => vault.verifyAudit()).catch(notOpened);
-  if (json) {
+async function verifyChain(cli: Cli, options: VerifyOptions): Promise<void> {
+  const verify = (vault: Vault) => {
+    const verified = vault.verifyAudit();
+    return verified.ok ? (compareRecords(vault, options) ?? verified) : verified;
+  };
+  const result = await withVault(cli, verify).catch(notOpened);
+  if (options.json === true) {
     cli.terminal.json(result);
     if (!result.ok) cli.exit(EXIT.failed);
     return;

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { Cli } from "../cli.ts";
 import { usageError } from "../failure.ts";
-import { withVault } from "../open-vault.ts";
+import { readVault, withVault } from "../open-vault.ts";
 import { formatTime, parseExpiry, renderTable } from "../output.ts";
 import { readPolicy } from "../policy-source.ts";
 
@@ -59,7 +59,7 @@ function expiry(text: string, nowMs: number): number {
 }
 
 async function listTokens(cli: Cli, json: boolean): Promise<void> {
-  const tokens = await withVault(cli, (vault) => vault.listClientTokens());
+  const tokens = await readVault(cli, (vault) => vault.listClientTokens());
   if (json) return cli.terminal.json(tokens);
   if (tokens.length === 0) return cli.terminal.note("no client tokens; make one with `sidekey client add app`");
   const rows = tokens.map((token) => [

@@ -2,7 +2,7 @@ import type { Command } from "commander";
 import type { Credential } from "../../store/credentials.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, notFound, usageError } from "../failure.ts";
-import { withVault } from "../open-vault.ts";
+import { readVault, withVault } from "../open-vault.ts";
 import { formatTime, renderFacts, renderTable } from "../output.ts";
 import { registerCredentialAdd } from "./credential-add.ts";
 import { healthOf, renderHealth, statesOf } from "./credential-health.ts";
@@ -51,7 +51,7 @@ function registerChanges(credential: Command, cli: Cli): void {
 }
 
 async function listCredentials(cli: Cli, json: boolean): Promise<void> {
-  const credentials = await withVault(cli, (vault) => vault.listCredentials());
+  const credentials = await readVault(cli, (vault) => vault.listCredentials());
   const states = statesOf(cli, credentials);
   if (json) {
     return cli.terminal.json(credentials.map((each) => ({ ...each, health: states.get(each.id) ?? "unknown" })));
@@ -78,7 +78,7 @@ async function listCredentials(cli: Cli, json: boolean): Promise<void> {
 }
 
 async function showCredential(cli: Cli, name: string, json: boolean): Promise<void> {
-  const credential = await withVault(cli, (vault) => vault.getCredential(name));
+  const credential = await readVault(cli, (vault) => vault.getCredential(name));
   const health = healthOf(cli, credential);
   if (json) return cli.terminal.json({ ...credential, health });
   cli.terminal.out(

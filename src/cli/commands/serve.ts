@@ -8,14 +8,17 @@ export function registerServe(program: Command, cli: Cli): void {
   program
     .command("serve")
     .description("run the daemon in the foreground; never makes a vault")
-    .action(() => serve(cli));
+    .option("--allow-dangerous-environment", "start although the environment can give keys away; recorded in the audit")
+    .action((options: { allowDangerousEnvironment?: boolean }) =>
+      serve(cli, options.allowDangerousEnvironment === true),
+    );
 }
 
-async function serve(cli: Cli): Promise<void> {
+async function serve(cli: Cli, allowDangerous: boolean): Promise<void> {
   const config = cli.config();
   requireVault(config.dataDir);
   const unlockers = config.unlock.map((entry) => toUnlocker(cli, entry));
-  const code = await runInForeground(cli, { config, unlockers }, (proxy, metrics) => {
+  const code = await runInForeground(cli, { config, unlockers, allowDangerous }, (proxy, metrics) => {
     cli.terminal.note(`sidekey ${cli.version} listens on ${proxy}${metrics === null ? "" : `, metrics on ${metrics}`}`);
   });
   cli.exit(code);

@@ -9,13 +9,14 @@ export function registerUp(program: Command, cli: Cli): void {
   program
     .command("up")
     .description("the quick way: init if needed, then run the daemon in the foreground")
-    .action(() => up(cli));
+    .option("--allow-dangerous-environment", "start although the environment can give keys away; recorded in the audit")
+    .action((options: { allowDangerousEnvironment?: boolean }) => up(cli, options.allowDangerousEnvironment === true));
 }
 
-async function up(cli: Cli): Promise<void> {
+async function up(cli: Cli, allowDangerous: boolean): Promise<void> {
   const prepared = await prepare(cli, { passphrase: false, stdin: false, maySeal: true });
   for (const note of prepared.notes) cli.terminal.note(note);
-  const code = await runInForeground(cli, prepared, (proxy, metrics) => {
+  const code = await runInForeground(cli, { ...prepared, allowDangerous }, (proxy, metrics) => {
     cli.terminal.out(nextSteps(prepared, cli.packageRoot, proxy, metrics));
   });
   cli.exit(code);

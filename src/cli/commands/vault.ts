@@ -1,11 +1,14 @@
 import type { Command } from "commander";
 import { type Category, listCategories } from "../../store/categories.ts";
+import { VaultSealedError, VaultTamperedError } from "../../store/errors.ts";
 import { openVault } from "../../store/vault.ts";
 import type { Cli } from "../cli.ts";
 import { EXIT } from "../failure.ts";
-import { requireVault, toUnlocker, withVault } from "../open-vault.ts";
+import { readVault, requireVault, toUnlocker, withVault } from "../open-vault.ts";
 import { formatTime, renderFacts, renderTable } from "../output.ts";
 import { newPassphrase } from "../secret-input.ts";
+import { compareRecords } from "./audit-checkpoint.ts";
+import { registerAcknowledge } from "./vault-acknowledge.ts";
 import { registerVaultRekey } from "./vault-rekey.ts";
 import { registerVaultRotate } from "./vault-rotate.ts";
 import { registerVaultSeal } from "./vault-seal.ts";
@@ -16,11 +19,13 @@ export function registerVault(program: Command, cli: Cli): void {
   vault
     .command("status")
     .description("can the vault be opened? exit 3 if not")
+    .option("--anchor <file>", "compare with a copy of audit.anchor, or a log of them, kept elsewhere")
     .option("--json", "as JSON")
-    .action((options: { json?: boolean }) => showStatus(cli, options.json === true));
+    .action((options: { json?: boolean; anchor?: string }) => showStatus(cli, options));
   registerVaultSeal(vault, cli);
   registerVaultRotate(vault, cli);
   registerVaultRekey(vault, cli);
+  registerAcknowledge(vault, cli);
   const wrapper = vault.command("wrapper").description("ways to open the vault; any one opens it");
   wrapper
     .command("list")
@@ -36,7 +41,7 @@ export function registerVault(program: Command, cli: Cli): void {
     .action((options: { stdin?: boolean }) => addPassphrase(cli, options.stdin === true));
 }
 
-async function showStatus(cli: Cli, json: boolean): Promise<void> {
+async function showStatus(cli: Cli, options: { json?: boolean; anchor?: string }): Promise<void> {
   const { dataDir, unlock } = cli.config();
   requireVault(dataDir);
   const vault = openVault(dataDir);
@@ -44,15 +49,20 @@ async function showStatus(cli: Cli, json: boolean): Promise<void> {
     const opened = await vault.unseal(unlock.map((entry) => toUnlocker(cli, entry))).then(
       ({ by }) => ({ by, problem: null }),
       (error: unknown) => {
-        if (!(error instanceof Error) || error.name !== "VaultSealedError") throw error;
+        if (!(error instanceof VaultSealedError || error instanceof VaultTamperedError)) throw error;
         return { by: null, problem: error.message };
       },
     );
+    const parts = opened.problem === null && options.anchor !== undefined ? compareRecords(vault, options) : null;
+    if (parts !== null) opened.problem = parts.problem;
     if (opened.problem !== null) cli.exit(EXIT.sealed);
     const credentials = opened.problem === null ? vault.listCredentials().length : null;
     const categories = vault.read(listCategories);
-    const facts = { vault: vault.id, dataDir, sealed: opened.problem !== null, ...opened, credentials, categories };
-    if (json) return cli.terminal.json(facts);
+    const mark = opened.problem === null ? vault.mark() : null;
+    const end = { epoch: mark?.epoch ?? null, entry: mark?.seq ?? null };
+    const known = { credentials, categories, ...end };
+    const facts = { vault: vault.id, dataDir, sealed: opened.problem !== null, ...opened, ...known };
+    if (options.json === true) return cli.terminal.json(facts);
     cli.terminal.out(
       renderFacts([
         ["vault", vault.id],
@@ -60,6 +70,7 @@ async function showStatus(cli: Cli, json: boolean): Promise<void> {
         ["state", opened.problem ?? `opens with ${opened.by}`],
         ["credentials", credentials === null ? "-" : String(credentials)],
         ["categories", categories.map(categoryText).join(", ")],
+        ["epoch", mark === null ? "-" : `${mark.epoch}, audit entry ${mark.seq}`],
       ]),
     );
   } finally {
@@ -76,7 +87,7 @@ function categoryText({ name, generation, state, retired }: Category): string {
 }
 
 async function listWrappers(cli: Cli, json: boolean): Promise<void> {
-  const wrappers = await withVault(cli, (vault) => vault.listWrappers());
+  const wrappers = await readVault(cli, (vault) => vault.listWrappers());
   if (json) return cli.terminal.json(wrappers);
   const rows = wrappers.map((wrapper) => [wrapper.id, wrapper.kind, formatTime(wrapper.createdAt)]);
   cli.terminal.out(renderTable(["id", "kind", "created"], rows));
