@@ -63,7 +63,7 @@ export function insertVersion(
       number,
       stage,
       generation: category.generation,
-      fingerprint: mac(keys.fingerprint, plain).toString("hex").slice(0, FINGERPRINT_DIGITS),
+      fingerprint: fingerprintOf(keys, plain),
       sealed_key: versioned(boxSeal(category.publicKey, dataKey)),
       sealed: versioned(aeadSeal(dataKey, plain, aad)),
       created_at: now,
@@ -97,6 +97,11 @@ export function openVersion(db: Database, keys: Keyring, binding: VersionBinding
     dataKey?.fill(0);
     plain?.fill(0);
   }
+}
+
+/** Of fields as `encodeFields` writes them. */
+export function fingerprintOf(keys: Keyring, plain: Buffer): string {
+  return mac(keys.fingerprint, plain).toString("hex").slice(0, FINGERPRINT_DIGITS);
 }
 
 /** The AAD of a sealed value. Part of the format. */
