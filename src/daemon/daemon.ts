@@ -30,6 +30,7 @@ import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
 import { recordReload } from "./reload-record.ts";
 import { listenOn, proxyCredentials, selfCheck } from "./start-steps.ts";
+import { followSubmissions, type Submissions } from "./submissions.ts";
 import { unlockedVault } from "./unlock.ts";
 import { type VaultView, watchVault } from "./vault-view.ts";
 
@@ -100,6 +101,7 @@ class Parts {
 /** Vault, records and what every other part needs. */
 interface Base {
   readonly vault: Vault;
+  readonly submissions: Submissions;
   readonly view: VaultView;
   readonly log: Log;
   readonly metrics: Metrics;
@@ -134,6 +136,8 @@ async function buildBase(options: DaemonOptions, parts: Parts): Promise<Base> {
   const outcomes = parts.keep(new OutcomeBatch({ usage, log, metrics }));
   const base: Base = {
     vault,
+    // Before the view: what it accepts is then there from the first request on.
+    submissions: parts.keep(followSubmissions({ vault, config, log })),
     view: parts.keep(watchVault(vault, () => base.onVaultChange(), failureLogger(log, "vault_watch"))),
     log,
     metrics,
@@ -191,6 +195,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
       status: () =>
         statusOf({ ...base, version: options.version, policy: policy.source, leafs: policy.leafs, dialer, ingress }),
       reload: () => {
+        base.submissions.apply();
         base.view.refresh();
         return policy.source.reload("command");
       },
@@ -297,7 +302,7 @@ function closing(server: Server): { close(): void } {
 
 function running(
   { config }: DaemonOptions,
-  { state, log, view }: Base,
+  { state, log, view, submissions }: Base,
   { source }: PolicyParts,
   { ingress }: Traffic,
   parts: Parts,
@@ -331,6 +336,7 @@ function running(
       return stopped;
     },
     reload: () => {
+      submissions.apply();
       view.refresh();
       return source.reload("signal");
     },
