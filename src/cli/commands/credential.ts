@@ -4,12 +4,14 @@ import type { Cli } from "../cli.ts";
 import { CliError, notFound, usageError } from "../failure.ts";
 import { withVault } from "../open-vault.ts";
 import { formatTime, renderFacts, renderTable } from "../output.ts";
+import { registerCredentialAccept } from "./credential-accept.ts";
 import { registerCredentialAdd } from "./credential-add.ts";
 
 /** `credential ...`: the stored keys. Nothing here shows a stored secret again (guarantee G16). */
 export function registerCredential(program: Command, cli: Cli): void {
   const credential = program.command("credential").description("the stored keys; none is ever shown again");
   registerCredentialAdd(credential, cli);
+  registerCredentialAccept(credential, cli);
   credential
     .command("list")
     .description("all credentials")

@@ -5,6 +5,7 @@ import { EXIT } from "../failure.ts";
 import { requireVault, toUnlocker, withVault } from "../open-vault.ts";
 import { formatTime, renderFacts, renderTable } from "../output.ts";
 import { newPassphrase } from "../secret-input.ts";
+import { registerVaultPublicKey } from "./vault-public-key.ts";
 
 /** `vault status|wrapper list|wrapper add passphrase`. */
 export function registerVault(program: Command, cli: Cli): void {
@@ -14,6 +15,7 @@ export function registerVault(program: Command, cli: Cli): void {
     .description("can the vault be opened? exit 3 if not")
     .option("--json", "as JSON")
     .action((options: { json?: boolean }) => showStatus(cli, options.json === true));
+  registerVaultPublicKey(vault, cli);
   const wrapper = vault.command("wrapper").description("ways to open the vault; any one opens it");
   wrapper
     .command("list")
