@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { PassThrough } from "node:stream";
 import { describe, type TestContext, test } from "node:test";
+import { Command } from "commander";
+import type { Cli } from "../../../src/cli/cli.ts";
+import { registerCredential } from "../../../src/cli/commands/credential.ts";
+import { createDaemonClient } from "../../../src/cli/daemon-client.ts";
+import { createTerminal } from "../../../src/cli/terminal.ts";
+import { loadConfig } from "../../../src/daemon/config.ts";
+import { loadCatalog } from "../../../src/providers/catalog.ts";
+import { Secret } from "../../../src/secret.ts";
 import { findCanary } from "../../support/canary.ts";
 import { type CliPlace, cliPlace, initializedPlace } from "../../support/cli-process.ts";
 import { FMP_KEY } from "../../support/submission-fixture.ts";
@@ -30,6 +39,36 @@ async function vaultAndSender(t: TestContext): Promise<{
     return { file, code: /check code ([0-9a-f]{12})/.exec(sealed.stderr)?.[1] ?? "none" };
   };
   return { vault, seal };
+}
+
+/** The command's surroundings with somebody who answers `typed`. */
+function atTerminal(place: CliPlace, typed: string): { cli: Cli; asked: string[]; shown: () => string } {
+  const asked: string[] = [];
+  const out = new PassThrough();
+  const config = () => loadConfig({ argvData: place.data, argvConfig: place.config });
+  const cli: Cli = {
+    terminal: createTerminal({ out, err: out, colour: false }),
+    prompter: {
+      interactive: true,
+      ask: async (label) => {
+        asked.push(label);
+        return Secret.copyOf(Buffer.from(typed));
+      },
+      close: () => {},
+    },
+    stdin: new PassThrough(),
+    environment: {},
+    actor: "cli:test",
+    version: "test",
+    packageRoot: place.dir,
+    now: Date.now,
+    overrides: () => ({ data: place.data, config: place.config }),
+    config,
+    catalog: () => loadCatalog(config().providersDir),
+    daemon: () => createDaemonClient(place.data),
+    exit: () => {},
+  };
+  return { cli, asked, shown: () => String(out.read() ?? "") };
 }
 
 describe("sidekey credential accept", () => {
@@ -77,6 +116,26 @@ describe("sidekey credential accept", () => {
     assert.equal((await vault.run(["credential", "show", "fmp-main"])).code, 4);
     const stored = await vault.run(["credential", "accept", "-", "--yes"], { input: text });
     assert.equal(stored.code, 0, stored.all);
+  });
+
+  test("stores it when somebody at the terminal types yes, and only then", async (t) => {
+    const { vault, seal } = await vaultAndSender(t);
+    const { file } = await seal("main.sealed");
+    for (const [typed, stored] of [
+      ["no", false],
+      ["", false],
+      ["yes", true],
+    ] as const) {
+      const { cli, asked, shown } = atTerminal(vault, typed);
+      const program = new Command().exitOverride();
+      registerCredential(program, cli);
+      const run = program.parseAsync(["credential", "accept", file], { from: "user" });
+      if (stored) await run;
+      else await assert.rejects(run, /not stored; nothing was changed/);
+      assert.deepEqual(asked, ["store it? type yes"]);
+      assert.match(shown(), /check code +[0-9a-f]{12}\nprovider +fmp \(live\)/);
+      assert.equal((await vault.run(["credential", "show", "fmp-main"])).code, stored ? 0 : 4);
+    }
   });
 
   test("refuses by name what is foreign, cut, changed, newer, too large or no submission", async (t) => {
