@@ -1,5 +1,4 @@
 import type { Socket } from "node:net";
-import type { Duplex } from "node:stream";
 import { pipeline as joinStreams } from "node:stream/promises";
 import type { PolicySnapshot } from "../../policy/compile.ts";
 import { decide } from "../../policy/decide.ts";
@@ -99,15 +98,6 @@ async function join(
   // From here on what is still on its way is delivered first.
   upstream.off("close", hungUp).off("error", hungUp);
   upstream.setTimeout(IDLE_MS, () => upstream.destroy());
-  countBytes(client, upstream, x);
+  x.countBytes(client, upstream);
   await Promise.allSettled([joinStreams(client, upstream), joinStreams(upstream, client)]);
-}
-
-function countBytes(client: Duplex, upstream: Duplex, x: ExchangeState): void {
-  client.on("data", (chunk: Buffer) => {
-    x.transfer.bytesUp += chunk.length;
-  });
-  upstream.on("data", (chunk: Buffer) => {
-    x.transfer.bytesDown += chunk.length;
-  });
 }
