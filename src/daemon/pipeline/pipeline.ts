@@ -12,7 +12,7 @@ import type { Chooser } from "./choose.ts";
 import { ClientCounter } from "./client-counter.ts";
 import { denial } from "./denial.ts";
 import type { Dialer } from "./dial.ts";
-import { type ProxyError, ProxyError as Refusal, toProxyError } from "./errors.ts";
+import { draining, type ProxyError, ProxyError as Refusal, toProxyError } from "./errors.ts";
 import type { Incoming, Outcome, ParsedRequest, RequestTarget } from "./exchange.ts";
 import { ExchangeState } from "./exchange-state.ts";
 import { forward, type Upgraded } from "./forward.ts";
@@ -252,8 +252,4 @@ function bodyWith(route: Route, x: ExchangeState, target: RequestTarget, body: B
       route: route.id,
     });
   }
-}
-
-function draining(): ProxyError {
-  return new Refusal("overloaded", "sidekey is shutting down", { reason: "draining", fields: ["Retry-After", "1"] });
 }

@@ -4,7 +4,7 @@ import type { PolicySnapshot } from "../../policy/compile.ts";
 import { decide } from "../../policy/decide.ts";
 import { authenticate } from "./authenticate.ts";
 import { denial } from "./denial.ts";
-import { ProxyError, toProxyError } from "./errors.ts";
+import { draining, ProxyError, toProxyError } from "./errors.ts";
 import type { Incoming, RequestTarget } from "./exchange.ts";
 import { ExchangeState } from "./exchange-state.ts";
 import type { PipelineOptions } from "./pipeline.ts";
@@ -31,7 +31,7 @@ export async function runTunnel(tunnel: TunnelRequest, options: PipelineOptions)
   const x = new ExchangeState(tunnel.incoming, options.now());
   let failure: ProxyError | null = null;
   try {
-    if (options.draining()) throw new ProxyError("overloaded", "sidekey is shutting down", { reason: "draining" });
+    if (options.draining()) throw draining();
     const policy = options.policy();
     x.parsed = tunnel.incoming.parse(policy);
     admit(policy, x, x.parsed.target, options);
