@@ -22,7 +22,7 @@ export class ExchangeState {
   readonly incoming: Incoming;
   /** Null until the target stage has accepted the request. */
   parsed: ParsedRequest | null = null;
-  readonly transfer: Transfer = { status: 0, bytesUp: 0, bytesDown: 0, sent: false, headAt: null };
+  readonly transfer: Transfer = { status: 0, bytesUp: 0, bytesDown: 0, sent: false };
   identity: Identity = NOBODY;
   route: Route | null = null;
   choice: Choice | null = null;

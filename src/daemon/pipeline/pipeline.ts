@@ -150,7 +150,6 @@ function send(
 ): Promise<Upgraded | null> {
   const { incoming } = x;
   const { target } = parsed;
-  const authority = authorityOf(parsed);
   const injection = prepare(route, x, parsed, options);
   x.injection = injection;
   const keyed = injection.bodyMarker === null ? body : bodyWith(route, x, target, body, injection.bodyMarker);
@@ -174,7 +173,6 @@ function send(
     {
       method: incoming.method,
       path: injection.query === "" ? target.path : `${target.path}?${injection.query}`,
-      host: authority,
       fields: injection.fields,
       body: keyed ?? parsed.body,
       headersTimeoutMs: route.timeouts.headersMs,
