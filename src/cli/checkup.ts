@@ -6,6 +6,8 @@ import { dangerousEnvironment } from "../daemon/dangerous-environment.ts";
 import { summarizeCertificate } from "../daemon/ingress/certificates.ts";
 import { trustFiles } from "../daemon/ingress/trust-bundle.ts";
 import { coreDumpProblems, readProcessLimits } from "../daemon/process-hygiene.ts";
+import { reviewSubmission } from "../daemon/submission-apply.ts";
+import { readSubmissionList, SUBMISSION_LIST_FILE } from "../daemon/submission-list.ts";
 import { queryUsage } from "../store/usage-query.ts";
 import type { Vault } from "../store/vault.ts";
 import type { Cli } from "./cli.ts";
@@ -141,6 +143,7 @@ function checkVault(cli: Cli): Promise<readonly Result[]> {
         ? [fail(`the clock was set back: the last audit entry is of ${formatTime(newest)}`)]
         : []),
       ...checkPolicy(cli, vault),
+      ...checkSubmissions(cli, vault),
     ];
   });
 }
@@ -151,6 +154,28 @@ function checkPolicy(cli: Cli, vault: Vault): readonly Result[] {
     const { file, snapshot, warnings } = compilePolicyFile(cli, knownObjects(vault, cli.now()));
     const found = warnings.map((warning) => warn(`${file}:${warning.line} ${warning.path}: ${warning.message}`));
     return [ok(`${file}: routes ${snapshot.routes.length}`), ...found].map((result) => ({ ...result, ...about }));
+  } catch (error) {
+    return [{ ...fail(describeFailure(error).message), ...about }];
+  }
+}
+
+/** What the daemon would do with each submission of credentials.yaml; nothing when there is no such file. */
+function checkSubmissions(cli: Cli, vault: Vault): readonly Result[] {
+  const { configDir } = cli.config();
+  const path = join(configDir, SUBMISSION_LIST_FILE);
+  if (!existsSync(path)) return [];
+  const about = { name: "submissions" };
+  try {
+    const catalog = cli.catalog();
+    const verdicts = readSubmissionList(path).map((listed) => ({
+      source: listed.source,
+      ...reviewSubmission(vault, listed, () => catalog, cli.now()),
+    }));
+    const problems = verdicts.flatMap((verdict) =>
+      "problem" in verdict ? [`${verdict.source}: ${verdict.problem}`] : [],
+    );
+    const counts = `listed: ${verdicts.length}, accepted: ${verdicts.filter(({ state }) => state === "known").length}`;
+    return [ok(counts), ...problems.map(warn)].map((result) => ({ ...result, ...about }));
   } catch (error) {
     return [{ ...fail(describeFailure(error).message), ...about }];
   }

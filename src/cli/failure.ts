@@ -107,6 +107,7 @@ const OWN_ERRORS: ReadonlyMap<string, ExitCode> = new Map<string, ExitCode>([
   ["PolicyFileError", EXIT.failed],
   ["CatalogError", EXIT.failed],
   ["ProviderFileError", EXIT.failed],
+  ["SubmissionError", EXIT.failed],
 ]);
 
 /** Codes that say more than the class does. */

@@ -18,6 +18,7 @@ import { registerPolicy } from "./commands/policy.ts";
 import { registerProvider } from "./commands/provider.ts";
 import { registerRequests } from "./commands/requests.ts";
 import { registerRun } from "./commands/run.ts";
+import { registerSeal } from "./commands/seal.ts";
 import { registerServe } from "./commands/serve.ts";
 import { registerStatus } from "./commands/status.ts";
 import { registerUp } from "./commands/up.ts";
@@ -39,6 +40,7 @@ const COMMANDS: readonly ((program: Command, cli: Cli) => void)[] = [
   registerRun,
   registerProvider,
   registerCredential,
+  registerSeal,
   registerClient,
   registerPolicy,
   registerUsage,

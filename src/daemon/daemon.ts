@@ -24,6 +24,7 @@ import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
 import { recordReload } from "./reload-record.ts";
 import { listenOn, proxyCredentials } from "./start-steps.ts";
+import { followSubmissions } from "./submissions.ts";
 
 export interface DaemonOptions {
   readonly config: Config;
@@ -114,6 +115,8 @@ async function buildPolicy({ config }: DaemonOptions, base: Base, parts: Parts):
 interface Traffic {
   readonly ingress: Ingress;
   readonly metricsServer: Server | null;
+  /** Reads policy, catalog, submissions and vault again. */
+  readonly reload: PolicySource["reload"];
 }
 
 async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyParts, parts: Parts): Promise<Traffic> {
@@ -125,14 +128,18 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   const monitor = parts.keep(
     startMonitor({ ...base, dataDir, checkMs: settings.checkMs, dialer, policy: policy.source, now: Date.now }),
   );
+  const submissions = parts.keep(followSubmissions({ vault, config, log: base.log, alerts: monitor.alerts }));
+  base.view.refresh();
+  const reload: Traffic["reload"] = (trigger) => {
+    submissions.apply();
+    base.view.refresh();
+    return policy.source.reload(trigger);
+  };
   const control: Control = parts.keep(
     await startControl(join(config.dataDir, "daemon.sock"), {
       status: () =>
         statusOf({ ...base, ...monitor, ...policy, version: options.version, policy: policy.source, dialer, ingress }),
-      reload: () => {
-        base.view.refresh();
-        return policy.source.reload("command");
-      },
+      reload: () => reload("command"),
       seal: () => base.gate.seal(),
       unseal: (root) => base.gate.unsealWith(root),
       expectRoot: (root) => vault.expectRoot(root),
@@ -177,7 +184,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     ? createMetricsServer(metrics, { ready, beforeScrape: () => base.outcomes.flush() })
     : null;
   if (metricsServer) parts.keepServer(metricsServer);
-  return { ingress, metricsServer };
+  return { ingress, metricsServer, reload };
 }
 
 function recorder(base: Base, control: Control, monitor: Monitor): PipelineOptions["record"] {
@@ -205,9 +212,9 @@ function newDialer(options: DaemonOptions, { splice, state }: Base, demo: Demo |
 
 function running(
   { config }: DaemonOptions,
-  { state, log, view, gate }: Base,
+  { state, log, gate }: Base,
   { source }: PolicyParts,
-  { ingress }: Traffic,
+  { ingress, reload }: Traffic,
   parts: Parts,
 ): Daemon {
   let stopped: Promise<void> | null = null;
@@ -239,10 +246,7 @@ function running(
       stopped ??= stop();
       return stopped;
     },
-    reload: () => {
-      view.refresh();
-      return source.reload("signal");
-    },
+    reload: () => reload("signal"),
     kill: () => ingress.destroy(),
     closed: closed.promise,
   };

@@ -9,7 +9,9 @@ const SETTLE_MS = 100;
 export interface FileWatchOptions {
   readonly file: string;
   /** Its `*.yaml` files are watched too. */
-  readonly directory: string;
+  readonly directory?: string;
+  /** Further files, as the watched one names them now; they are looked at with each poll. */
+  readonly also?: () => readonly string[];
   readonly onChange: () => void;
   readonly pollMs?: number;
   readonly settleMs?: number;
@@ -19,15 +21,17 @@ export interface FileWatch {
   close(): void;
 }
 
-/** Calls `onChange` once after each settled change of the file or of a YAML file in the directory. */
+/** Calls `onChange` once after each settled change of the file, of a YAML file in the directory or of a further file. */
 export function watchFiles(options: FileWatchOptions): FileWatch {
-  const { file, directory, onChange, pollMs = POLL_MS, settleMs = SETTLE_MS } = options;
-  let believed = signature(file, directory);
+  const { file, directory = null, also = () => [], onChange, pollMs = POLL_MS, settleMs = SETTLE_MS } = options;
+  const signature = (): string =>
+    [file, ...also(), ...(directory === null ? [] : yamlFiles(directory))].map(stamp).join("\n");
+  let believed = signature();
   let noticed = believed;
   let settling: NodeJS.Timeout | null = null;
 
   const look = (): void => {
-    const now = signature(file, directory);
+    const now = signature();
     if (now === believed && settling === null) return;
     if (now === noticed && settling !== null) return;
     noticed = now;
@@ -36,7 +40,7 @@ export function watchFiles(options: FileWatchOptions): FileWatch {
   };
   const settle = (): void => {
     settling = null;
-    const now = signature(file, directory);
+    const now = signature();
     if (now !== noticed) {
       look();
     } else if (now !== believed) {
@@ -46,7 +50,7 @@ export function watchFiles(options: FileWatchOptions): FileWatch {
   };
 
   const poll = setInterval(look, pollMs).unref();
-  const watchers = [...new Set([dirname(file), directory])].flatMap((path) => watcherFor(path, look));
+  const watchers = [...new Set([dirname(file), directory ?? dirname(file)])].flatMap((path) => watcherFor(path, look));
   return {
     close() {
       clearInterval(poll);
@@ -67,11 +71,6 @@ function watcherFor(path: string, look: () => void): FSWatcher[] {
   }
 }
 
-/** Changes whenever one of the files does: name, inode, size, and both times in nanoseconds. */
-function signature(file: string, directory: string): string {
-  return [file, ...yamlFiles(directory)].map(stamp).join("\n");
-}
-
 function yamlFiles(directory: string): string[] {
   try {
     return readdirSync(directory)
@@ -83,7 +82,13 @@ function yamlFiles(directory: string): string[] {
   }
 }
 
+/** Changes whenever the file does: name, inode, size, and both times in nanoseconds. */
 function stamp(path: string): string {
-  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
-  return stat === undefined ? `${path} -` : `${path} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+  try {
+    const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+    if (stat !== undefined) return `${path} ${stat.ino} ${stat.size} ${stat.mtimeNs} ${stat.ctimeNs}`;
+  } catch {
+    // Not to be looked at: whoever reads it says why, and a watch must not end the daemon.
+  }
+  return `${path} -`;
 }

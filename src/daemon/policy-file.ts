@@ -12,25 +12,33 @@ export class PolicyFileError extends Error {
  * @throws PolicyFileError when it is missing, no regular file, larger than 1 MiB or writable by everybody
  */
 export function readPolicyFile(file: string): string {
+  return readConfigFile(file, "`policy` in daemon.yaml");
+}
+
+/**
+ * As `readPolicyFile`, for any file that decides what sidekey does.
+ * @param namedBy where its path is written, for messages
+ */
+export function readConfigFile(file: string, namedBy: string): string {
   let fd: number;
   try {
     // O_NONBLOCK: opening a FIFO must not hang the daemon before fstat can refuse it.
     fd = openSync(realpathSync(file), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   } catch (error) {
     const code = error instanceof Error && "code" in error ? String(error.code) : "unreadable";
-    throw new PolicyFileError(`${file} cannot be read (${code}); check \`policy\` in daemon.yaml and its permissions`);
+    throw new PolicyFileError(`${file} cannot be read (${code}); check ${namedBy} and its permissions`);
   }
   try {
-    assertSafe(file, fd);
+    assertSafe(file, fd, namedBy);
     return readBounded(file, fd);
   } finally {
     closeSync(fd);
   }
 }
 
-function assertSafe(file: string, fd: number): void {
+function assertSafe(file: string, fd: number, namedBy: string): void {
   const stat = fstatSync(fd);
-  if (!stat.isFile()) throw new PolicyFileError(`${file} is not a regular file; point \`policy\` at the file`);
+  if (!stat.isFile()) throw new PolicyFileError(`${file} is not a regular file; point ${namedBy} at the file`);
   if ((stat.mode & 0o002) !== 0) {
     throw new PolicyFileError(`${file} can be changed by every user of this machine; run: chmod o-w ${file}`);
   }

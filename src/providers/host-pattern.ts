@@ -30,3 +30,11 @@ function parsePort(text: string, digits: string): number {
   if (port < 1 || port > 65535) throw new Error(`"${text}" has no valid port; write 1-65535 without leading zeros`);
   return port;
 }
+
+/** Whether `host` (a name, with `:port` unless 443) is the pattern's; `*.suffix` covers exactly one label more. */
+export function coversHost(pattern: HostPattern, host: string): boolean {
+  const port = pattern.port === DEFAULT_PORT ? "" : `:${pattern.port}`;
+  if (!pattern.wildcard) return `${pattern.host}${port}` === host;
+  const suffix = `${pattern.host.slice(1)}${port}`;
+  return host.endsWith(suffix) && LABEL.test(host.slice(0, -suffix.length));
+}

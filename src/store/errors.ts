@@ -99,3 +99,35 @@ export class VaultTamperedError extends Error {
 }
 
 const ACCEPT = ", or, if you put this copy here yourself, run `sidekey vault acknowledge-rollback`";
+
+export type SubmissionErrorCode =
+  | "not_a_submission"
+  | "newer_format"
+  | "too_large"
+  | "truncated"
+  | "damaged"
+  | "bad_public_keys"
+  | "foreign_vault"
+  | "unknown_generation"
+  | "destroyed_key"
+  | "category_sealed"
+  | "inconsistent"
+  | "already_accepted"
+  | "expired"
+  | "mismatch"
+  | "busy"
+  | "unknown_provider"
+  | "wrong_fields"
+  | "wrong_shape"
+  | "wrong_hosts";
+
+/** A sealed submission that is not accepted, or a public key file that nothing is sealed with. */
+export class SubmissionError extends Error {
+  override readonly name = "SubmissionError";
+  readonly code: SubmissionErrorCode;
+
+  constructor(code: SubmissionErrorCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}

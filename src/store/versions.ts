@@ -124,7 +124,8 @@ function openRow<T>(
   }
 }
 
-function fingerprintOf(keys: Keyring, plain: Buffer): string {
+/** Of fields as `encodeFields` writes them. */
+export function fingerprintOf(keys: Keyring, plain: Buffer): string {
   return mac(keys.fingerprint, plain).toString("hex").slice(0, FINGERPRINT_DIGITS);
 }
 

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { checkShape } from "../../providers/field-shape.ts";
-
+import { coversHost } from "../../providers/host-pattern.ts";
 import type { HostPattern, Provider } from "../../providers/schema.ts";
 import type { Secret } from "../../secret.ts";
 import type { Credential } from "../../store/credentials.ts";
@@ -16,13 +16,17 @@ import { hostText, requireProvider } from "./provider.ts";
 const CREDENTIAL_NAME = /^[a-z0-9][a-z0-9-]{0,63}$/;
 const USER_ID = /^[\x21-\x7e]{1,128}$/;
 
-interface AddOptions {
+/** Options that say what a key is for, shared with `seal`. */
+export interface PlanOptions {
   readonly name?: string;
   readonly category?: string;
   readonly environment?: string;
   readonly host: readonly string[];
   readonly ownerUser?: string;
   readonly expires?: string;
+}
+
+interface AddOptions extends PlanOptions {
   readonly stdin?: boolean;
   readonly file: readonly string[];
   readonly replace?: boolean;
@@ -31,7 +35,7 @@ interface AddOptions {
 }
 
 /** What is to be stored, apart from the secret fields; settled before anybody is asked for a key. */
-interface Plan {
+export interface Plan {
   readonly provider: Provider;
   readonly name: string;
   readonly environment: string;
@@ -62,6 +66,7 @@ export function registerCredentialAdd(credential: Command, cli: Cli): void {
 }
 
 async function addCredential(cli: Cli, providerId: string, options: AddOptions): Promise<void> {
+  checkVersionOptions(options);
   const plan = makePlan(requireProvider(cli, providerId), options, cli.now());
   await withVault(cli, async (vault) => {
     const existing = checkName(vault, plan, options);
@@ -82,8 +87,8 @@ async function addCredential(cli: Cli, providerId: string, options: AddOptions):
   });
 }
 
-function makePlan(provider: Provider, options: AddOptions, nowMs: number): Plan {
-  checkVersionOptions(options);
+/** Fills in the provider's defaults. @throws CliError with exit 2 when the options do not fit the provider */
+export function makePlan(provider: Provider, options: PlanOptions, nowMs: number): Plan {
   if (provider.fields.size === 0) throw usageError(`${provider.id} takes no key`, "route it with `credentials: []`");
   const environment = options.environment ?? [...provider.environments.keys()][0] ?? "";
   const known = provider.environments.get(environment);
@@ -132,18 +137,11 @@ function chooseHosts(providerId: string, patterns: readonly HostPattern[], wante
     return patterns.map(hostText);
   }
   for (const host of wanted) {
-    if (!patterns.some((pattern) => covers(pattern, host))) {
+    if (!patterns.some((pattern) => coversHost(pattern, host))) {
       throw usageError(`--host "${host}" is no host of ${providerId} in this environment`, `choose from: ${offered}`);
     }
   }
   return [...new Set(wanted)];
-}
-
-/** `*.suffix` covers exactly one label more. */
-function covers(pattern: HostPattern, host: string): boolean {
-  if (!pattern.wildcard) return hostText(pattern) === host;
-  const suffix = hostText({ host: pattern.host.slice(1), port: pattern.port });
-  return host.endsWith(suffix) && /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/.test(host.slice(0, -suffix.length));
 }
 
 function expiry(text: string, nowMs: number): number {
@@ -174,7 +172,13 @@ function checkName(vault: Vault, plan: Plan, options: AddOptions): Credential | 
   return existing;
 }
 
-function checkFields(cli: Cli, provider: Provider, secrets: ReadonlyMap<string, Secret>, validate: boolean): void {
+/** @throws CliError when a field is missing or does not look like a key of `provider` */
+export function checkFields(
+  cli: Cli,
+  provider: Provider,
+  secrets: ReadonlyMap<string, Secret>,
+  validate: boolean,
+): void {
   for (const field of provider.fields.values()) {
     const secret = secrets.get(field.name);
     if (secret === undefined) throw new CliError(`${field.name} is missing`);
@@ -185,10 +189,10 @@ function checkFields(cli: Cli, provider: Provider, secrets: ReadonlyMap<string, 
     if (validate && result.enforced) {
       const where = provider.keyPage === undefined ? "" : ` (keys are made at ${provider.keyPage})`;
       throw new CliError(result.problem, {
-        nextStep: `is it the right key${where}? store it anyway with --no-validate`,
+        nextStep: `is it the right key${where}? take it anyway with --no-validate`,
       });
     }
-    cli.terminal.warn(`${result.problem}; stored anyway`);
+    cli.terminal.warn(`${result.problem}; taken anyway`);
   }
 }
 

@@ -4,6 +4,7 @@ import type { Cli } from "../cli.ts";
 import { CliError, notFound, usageError } from "../failure.ts";
 import { readVault, withVault } from "../open-vault.ts";
 import { formatTime, renderFacts, renderTable } from "../output.ts";
+import { registerCredentialAccept } from "./credential-accept.ts";
 import { registerCredentialAdd } from "./credential-add.ts";
 import { healthOf, renderHealth, statesOf } from "./credential-health.ts";
 import { forgive, registerCredentialValidate } from "./credential-validate.ts";
@@ -12,6 +13,7 @@ import { forgive, registerCredentialValidate } from "./credential-validate.ts";
 export function registerCredential(program: Command, cli: Cli): void {
   const credential = program.command("credential").description("the stored keys; none is ever shown again");
   registerCredentialAdd(credential, cli);
+  registerCredentialAccept(credential, cli);
   credential
     .command("list")
     .description("all credentials")

@@ -9,6 +9,7 @@ import { formatTime, renderFacts, renderTable } from "../output.ts";
 import { newPassphrase } from "../secret-input.ts";
 import { compareRecords } from "./audit-checkpoint.ts";
 import { registerAcknowledge } from "./vault-acknowledge.ts";
+import { registerVaultPublicKey } from "./vault-public-key.ts";
 import { registerVaultRekey } from "./vault-rekey.ts";
 import { registerVaultRotate } from "./vault-rotate.ts";
 import { registerVaultSeal } from "./vault-seal.ts";
@@ -26,6 +27,7 @@ export function registerVault(program: Command, cli: Cli): void {
   registerVaultRotate(vault, cli);
   registerVaultRekey(vault, cli);
   registerAcknowledge(vault, cli);
+  registerVaultPublicKey(vault, cli);
   const wrapper = vault.command("wrapper").description("ways to open the vault; any one opens it");
   wrapper
     .command("list")

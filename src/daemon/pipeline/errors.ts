@@ -87,6 +87,11 @@ export function vaultSealed(category: string | null = null, route: string | null
 /** Seconds after which a client may look again whether somebody has unsealed the vault. */
 const SEALED_RETRY_S = "30";
 
+/** For what comes while sidekey stops: another one, or the next start, is there in a moment. */
+export function draining(): ProxyError {
+  return new ProxyError("overloaded", "sidekey is shutting down", { reason: "draining", fields: ["Retry-After", "1"] });
+}
+
 /**
  * The same refusal as a server gives it, for base URLs: there sidekey is no proxy to its client, and fetch turns every
  * 407 into a network error that hides what is wrong (Fetch standard, HTTP-network-or-cache fetch).

@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import type { Route } from "../../policy/compile.ts";
 import { randomBytes } from "../../store/crypto.ts";
 import type { Choice } from "./choose.ts";
@@ -21,7 +22,7 @@ export class ExchangeState {
   readonly incoming: Incoming;
   /** Null until the target stage has accepted the request. */
   parsed: ParsedRequest | null = null;
-  readonly transfer: Transfer = { status: 0, bytesUp: 0, bytesDown: 0, sent: false, headAt: null };
+  readonly transfer: Transfer = { status: 0, bytesUp: 0, bytesDown: 0, sent: false };
   identity: Identity = NOBODY;
   route: Route | null = null;
   choice: Choice | null = null;
@@ -55,6 +56,16 @@ export class ExchangeState {
 
   dispatched(): void {
     this.#dispatchedAt = performance.now();
+  }
+
+  /** Counts what passes between two sockets that are joined byte for byte. */
+  countBytes(down: Duplex, up: Duplex): void {
+    down.on("data", (chunk: Buffer) => {
+      this.transfer.bytesUp += chunk.length;
+    });
+    up.on("data", (chunk: Buffer) => {
+      this.transfer.bytesDown += chunk.length;
+    });
   }
 
   responseRules(route: Route): ResponseRules {

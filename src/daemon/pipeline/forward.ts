@@ -13,7 +13,6 @@ export interface ForwardRequest {
   readonly method: string;
   /** Path and query, with markers where secrets belong. */
   readonly path: string;
-  readonly host: string;
   /** Flat `[name, value, ...]`, with markers. */
   readonly fields: string[];
   readonly body: ParsedRequest["body"] | Buffer;
@@ -34,8 +33,6 @@ export interface Transfer {
   bytesDown: number;
   /** True once there was a connection to write the request to; a request that found none costs no limit. */
   sent: boolean;
-  /** `performance.now()` of the response head; null while none has come. */
-  headAt: number | null;
 }
 
 /** An accepted upgrade: the upstream's socket and the fields of its 101. */
@@ -103,7 +100,6 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
       return;
     }
     if (!this.#request.spliced()) throw new ProxyError("internal", "the request left without its credential");
-    this.#transfer.headAt = performance.now();
     this.#transfer.status = status;
     const fields = responseFields(raw, this.#request.response, bodiless(this.#request.method, status));
     this.#down.sendHead(status, reason ?? "", status === 204 ? withoutLength(fields) : fields, true);
@@ -131,7 +127,6 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
       this.#settle(new ProxyError("upstream_protocol", "the provider answered the upgrade wrongly"), null);
       return;
     }
-    this.#transfer.headAt = performance.now();
     this.#settle(null, { socket, fields: controller.rawHeaders as unknown as Buffer[] });
   }
 

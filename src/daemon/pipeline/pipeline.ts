@@ -12,7 +12,7 @@ import type { Chooser } from "./choose.ts";
 import { ClientCounter } from "./client-counter.ts";
 import { denial } from "./denial.ts";
 import type { Dialer } from "./dial.ts";
-import { type ProxyError, ProxyError as Refusal, toProxyError, vaultSealed } from "./errors.ts";
+import { draining, type ProxyError, ProxyError as Refusal, toProxyError, vaultSealed } from "./errors.ts";
 import type { Incoming, Outcome, ParsedRequest, RequestTarget } from "./exchange.ts";
 import { ExchangeState } from "./exchange-state.ts";
 import { forward, type Upgraded } from "./forward.ts";
@@ -55,8 +55,10 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       x.parsed = incoming.parse(policy);
       // Before anybody is asked who they are: without the vault no token can be checked.
       if (options.vaultSealed()) throw vaultSealed();
-      const body = takesBodyKey(policy, x, x.parsed) ? await keyedBody(x, x.parsed) : null;
-      const route = admit(policy, x, x.parsed, body, options);
+      const pointer = bodyKeyPointer(policy, x, x.parsed);
+      const body = pointer === null ? null : await keyedBody(x, x.parsed);
+      const bodyToken = pointer === null || body === null ? null : readJsonPointer(body, pointer);
+      const route = admit(policy, x, x.parsed, bodyToken, options);
       inFlight.enter(x);
       x.choice = options.chooser.choose(route, x.identity, authorityOf(x.parsed), x.atMs);
       const waiting = reserve(route, x, options);
@@ -79,7 +81,7 @@ function admit(
   policy: PolicySnapshot,
   x: ExchangeState,
   { target }: ParsedRequest,
-  body: Buffer | null,
+  bodyToken: string | null,
   options: PipelineOptions,
 ): Route {
   const { incoming } = x;
@@ -92,7 +94,7 @@ function admit(
       query: target.query,
       carriers,
       connectAuthorization: incoming.connectAuthorization,
-      bodyToken: body === null ? null : bodyToken(policy, x, target, body),
+      bodyToken,
       remoteAddress: incoming.remoteAddress,
     },
     x.atMs,
@@ -152,7 +154,6 @@ function send(
 ): Promise<Upgraded | null> {
   const { incoming } = x;
   const { target } = parsed;
-  const authority = authorityOf(parsed);
   const injection = prepare(route, x, parsed, options);
   x.injection = injection;
   const keyed = injection.bodyMarker === null ? body : bodyWith(route, x, target, body, injection.bodyMarker);
@@ -176,7 +177,6 @@ function send(
     {
       method: incoming.method,
       path: injection.query === "" ? target.path : `${target.path}?${injection.query}`,
-      host: authority,
       fields: injection.fields,
       body: keyed ?? parsed.body,
       headersTimeoutMs: route.timeouts.headersMs,
@@ -209,23 +209,17 @@ function authorityOf({ target }: ParsedRequest): string {
   return authorityKey(target.host, target.port);
 }
 
-/** Whether this provider takes its key (and so the client may show its token) inside a JSON body. */
-function takesBodyKey(policy: PolicySnapshot, x: ExchangeState, parsed: ParsedRequest): boolean {
-  if (parsed.body === null) return false;
+/** Where in a JSON body this provider takes its key, and so the client may show its token; null when it does not. */
+function bodyKeyPointer(policy: PolicySnapshot, x: ExchangeState, parsed: ParsedRequest): string | null {
+  if (parsed.body === null) return null;
   const candidate = policy.byAuthority.get(authorityOf(parsed))?.[0];
-  return candidate !== undefined && routePlan(candidate, x, parsed.target)?.body != null;
+  return (candidate && routePlan(candidate, x, parsed.target)?.body?.pointer) ?? null;
 }
 
 async function keyedBody(x: ExchangeState, parsed: ParsedRequest): Promise<Buffer | null> {
   if (parsed.body === null) return null;
   if (parsed.expectContinue) x.incoming.downstream.sendContinue();
   return bufferBody(parsed.body, parsed.bodyLength);
-}
-
-function bodyToken(policy: PolicySnapshot, x: ExchangeState, target: RequestTarget, body: Buffer): string | null {
-  const candidate = policy.byAuthority.get(authorityKey(target.host, target.port))?.[0];
-  const place = candidate ? routePlan(candidate, x, target)?.body : null;
-  return place ? readJsonPointer(body, place.pointer) : null;
 }
 
 function bodyWith(route: Route, x: ExchangeState, target: RequestTarget, body: Buffer | null, marker: string): Buffer {
@@ -245,8 +239,4 @@ function bodyWith(route: Route, x: ExchangeState, target: RequestTarget, body: B
       route: route.id,
     });
   }
-}
-
-function draining(): ProxyError {
-  return new Refusal("overloaded", "sidekey is shutting down", { reason: "draining", fields: ["Retry-After", "1"] });
 }

@@ -1,11 +1,10 @@
 import type { Socket } from "node:net";
-import type { Duplex } from "node:stream";
 import { pipeline as joinStreams } from "node:stream/promises";
 import type { PolicySnapshot } from "../../policy/compile.ts";
 import { decide } from "../../policy/decide.ts";
 import { authenticate } from "./authenticate.ts";
 import { denial } from "./denial.ts";
-import { ProxyError, toProxyError, vaultSealed } from "./errors.ts";
+import { draining, ProxyError, toProxyError, vaultSealed } from "./errors.ts";
 import type { Incoming, RequestTarget } from "./exchange.ts";
 import { ExchangeState } from "./exchange-state.ts";
 import type { PipelineOptions } from "./pipeline.ts";
@@ -32,7 +31,7 @@ export async function runTunnel(tunnel: TunnelRequest, options: PipelineOptions)
   const x = new ExchangeState(tunnel.incoming, options.now());
   let failure: ProxyError | null = null;
   try {
-    if (options.draining()) throw new ProxyError("overloaded", "sidekey is shutting down", { reason: "draining" });
+    if (options.draining()) throw draining();
     const policy = options.policy();
     x.parsed = tunnel.incoming.parse(policy);
     if (options.vaultSealed()) throw vaultSealed();
@@ -100,15 +99,6 @@ async function join(
   // From here on what is still on its way is delivered first.
   upstream.off("close", hungUp).off("error", hungUp);
   upstream.setTimeout(IDLE_MS, () => upstream.destroy());
-  countBytes(client, upstream, x);
+  x.countBytes(client, upstream);
   await Promise.allSettled([joinStreams(client, upstream), joinStreams(upstream, client)]);
-}
-
-function countBytes(client: Duplex, upstream: Duplex, x: ExchangeState): void {
-  client.on("data", (chunk: Buffer) => {
-    x.transfer.bytesUp += chunk.length;
-  });
-  upstream.on("data", (chunk: Buffer) => {
-    x.transfer.bytesDown += chunk.length;
-  });
 }

@@ -23,7 +23,7 @@ export async function relayWebSocket(upgraded: Upgraded, key: string, x: Exchang
   const client = clientSide(x, socket, ["Connection", "Upgrade", "Upgrade", "websocket", ...passed]);
   x.transfer.status = 101;
   if (x.incoming.upgradeHead?.length) socket.write(x.incoming.upgradeHead);
-  countBytes(socket, client, x);
+  x.countBytes(client, socket);
   closeWhenIdle(socket, client, idleMs);
   for (const end of [client, socket]) end.setMaxListeners(MAX_LISTENERS);
   // Either side's end or error ends both; which one it was does not change the outcome.
@@ -45,15 +45,6 @@ function fieldValue(fields: readonly Buffer[], wanted: string): string | null {
     if (fields[i]?.toString("latin1").toLowerCase() === wanted) return fields[i + 1]?.toString("latin1") ?? null;
   }
   return null;
-}
-
-function countBytes(up: Duplex, down: Duplex, x: ExchangeState): void {
-  down.on("data", (chunk: Buffer) => {
-    x.transfer.bytesUp += chunk.length;
-  });
-  up.on("data", (chunk: Buffer) => {
-    x.transfer.bytesDown += chunk.length;
-  });
 }
 
 function closeWhenIdle(up: Duplex, down: Duplex, idleMs: number): void {

@@ -81,7 +81,7 @@ describe("sidekey credential", () => {
     }
     const forced = await run([...add, "--no-validate"], { input: "not-a-key" });
     assert.equal(forced.code, 0, forced.all);
-    assert.match(forced.stderr, /^warning: .*stored anyway$/m);
+    assert.match(forced.stderr, /^warning: .*taken anyway$/m);
   });
 
   test("a name that is taken needs --replace or --pending, and promote goes forth and back", async (t) => {

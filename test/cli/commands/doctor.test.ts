@@ -3,6 +3,7 @@ import { chmodSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { initializedPlace } from "../../support/cli-process.ts";
+import { FMP_KEY } from "../../support/submission-fixture.ts";
 
 interface Finding {
   readonly name: string;
@@ -33,4 +34,25 @@ test("doctor finds what was broken, names the next step and still makes the othe
   assert.ok(said("ca", /ca\.pem is missing.*sidekey init/));
   chmodSync(join(data, "vault.db"), 0o600);
   assert.match((await run(["doctor"])).stdout, /^fail {2}policy +config\/policy\.yaml:1 version: /m);
+});
+
+test("doctor says which listed submissions are accepted and why others are not, and changes nothing", async (t) => {
+  const { run, config, dir } = await initializedPlace(t);
+  await run(["vault", "public-key", "--out", "keys"]);
+  for (const name of ["fmp-one", "fmp-two"]) {
+    const out = join(config, `${name}.sealed`);
+    const args = ["seal", "fmp", "--public-key", "keys", "--stdin", "--name", name, "--out", out];
+    assert.equal((await run(args, { input: FMP_KEY })).code, 0);
+  }
+  await run(["credential", "accept", join("config", "fmp-one.sealed"), "--yes"]);
+  writeFileSync(join(config, "bad.sealed"), "hello");
+  const entries = ["fmp-one", "fmp-two", "bad"].map((name) => `{ file: ./${name}.sealed }`);
+  writeFileSync(join(config, "credentials.yaml"), `version: 1\nsubmissions: [ ${entries.join(", ")} ]\n`);
+  const { stdout } = await run(["doctor"]);
+  assert.match(stdout, /^ok {4}submissions +listed: 3, accepted: 1$/m);
+  assert.match(stdout, /^warn {2}submissions +\.\/bad\.sealed: this is no sealed submission/m);
+  assert.equal((await run(["credential", "show", "fmp-two"])).code, 4);
+  assert.ok(!(await run(["audit", "list"])).stdout.includes("submission.refuse"));
+  writeFileSync(join(dir, "config", "credentials.yaml"), "version: 1\nsubmissions: 7\n");
+  assert.match((await run(["doctor"])).stdout, /^fail {2}submissions +credentials\.yaml:2 submissions/m);
 });

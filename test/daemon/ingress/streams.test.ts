@@ -4,6 +4,7 @@ import { type TestContext, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { ProxyError } from "../../../src/daemon/pipeline/errors.ts";
 import type { Incoming, ParsedRequest } from "../../../src/daemon/pipeline/exchange.ts";
+import { FRAME, frame, openingFrames } from "../../e2e/h2-frames.ts";
 import { ask, startIngress, startSession } from "./running-ingress.ts";
 
 type Reading = { incoming: Incoming; parsed: ParsedRequest | null; refusal: string | null };
@@ -124,22 +125,15 @@ test("a body whose request was refused may be reset by its client without ending
   assert.equal((await ask(session, { ":path": "/" })).status, 407);
 });
 
-/** Frame of RFC 9113 section 4.1 on stream 1 (or 0 for SETTINGS). */
-function frame(type: number, flags: number, payload: Buffer, stream = 1): Buffer {
-  const head = Buffer.alloc(9);
-  head.writeUIntBE(payload.length, 0, 3);
-  head[3] = type;
-  head[4] = flags;
-  head.writeUInt32BE(stream, 5);
-  return Buffer.concat([head, payload]);
-}
-
-const PREFACE = Buffer.from("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-const SETTINGS = frame(4, 0, Buffer.alloc(0), 0);
 /** POST, https, /, and :authority as a literal (RFC 7541 appendix A). */
-const HEADERS = frame(1, 4, Buffer.concat([Buffer.from([0x83, 0x87, 0x84, 0x41, 10]), Buffer.from("api.p.test")]));
-const DATA = frame(0, 0, Buffer.from("half"));
-const RESET = frame(3, 0, Buffer.from([0, 0, 0, 8]));
+const HEADERS = frame(
+  FRAME.headers,
+  4,
+  1,
+  Buffer.concat([Buffer.from([0x83, 0x87, 0x84, 0x41, 10]), Buffer.from("api.p.test")]),
+);
+const DATA = frame(FRAME.data, 0, 1, Buffer.from("half"));
+const RESET = frame(FRAME.reset, 0, 1, Buffer.from([0, 0, 0, 8]));
 
 test("a body that its client breaks off ends in an error, so no half body passes for a whole one", async (t) => {
   for (const ending of ["reset", "connection"]) {
@@ -151,7 +145,7 @@ test("a body that its client breaks off ends in an error, so no half body passes
     });
     const tunnel = await run.connect(t);
     const connection = await tunnel.startTls({ ca: run.caPem, servername: "api.p.test", alpn: ["h2"] });
-    await connection.write(Buffer.concat([PREFACE, SETTINGS, HEADERS, DATA]));
+    await connection.write(Buffer.concat([openingFrames(), HEADERS, DATA]));
     while (bodies.length === 0) await pause(5);
     const [body] = bodies;
     const events: string[] = [];
