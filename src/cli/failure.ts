@@ -95,6 +95,7 @@ function describe(error: unknown): FailureReport {
 const OWN_ERRORS: ReadonlyMap<string, ExitCode> = new Map<string, ExitCode>([
   ["VaultSealedError", EXIT.sealed],
   ["VaultTamperedError", EXIT.failed],
+  ["RootRotatedError", EXIT.sealed],
   ["VaultError", EXIT.failed],
   ["UnlockError", EXIT.failed],
   ["CertificateError", EXIT.failed],

@@ -45,6 +45,8 @@ export interface Base {
   readonly state: RunState;
   /** Set once the policy is there: the vault's view changes what the policy knows. */
   onVaultChange: () => void;
+  /** Set once something waits for it. */
+  onUnseal: () => void;
 }
 
 /** Opens what outlives every request, and the vault if it can be. @throws StartError, DatabaseError */
@@ -85,6 +87,7 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
         else if (dangers.length > 0) recordDangers(vault, dangers.splice(0));
         base.view.refresh();
         base.onVaultChange();
+        if (!vault.sealed) base.onUnseal();
       },
       onProblem: (problem) => log.error("vault_sealed", { problem }),
     }),
@@ -110,6 +113,7 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
     secrets,
     state: { draining: false, inFlight: 0, startedAt: Date.now(), listeners: new Map() },
     onVaultChange: () => {},
+    onUnseal: () => {},
   };
   parts.keep(startRewrapping(vault, failureLogger(log, "rewrap")));
   observeDaemon(base);

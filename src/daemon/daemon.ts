@@ -130,6 +130,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   );
   const submissions = parts.keep(followSubmissions({ vault, config, log: base.log, alerts: monitor.alerts }));
   base.view.refresh();
+  base.onUnseal = () => submissions.apply();
   const reload: Traffic["reload"] = (trigger) => {
     submissions.apply();
     base.view.refresh();

@@ -1,7 +1,13 @@
 import { formatProblem, PolicyError } from "../policy/problem.ts";
 import { type Catalog, CatalogError } from "../providers/catalog.ts";
 import { DatabaseError } from "../store/database.ts";
-import { SubmissionError, VaultError, VaultSealedError, VaultTamperedError } from "../store/errors.ts";
+import {
+  RootRotatedError,
+  SubmissionError,
+  VaultError,
+  VaultSealedError,
+  VaultTamperedError,
+} from "../store/errors.ts";
 import { openSubmission, wasAccepted } from "../store/submission.ts";
 import { acceptSubmission, assertFits, noteRefusal, wasRefused } from "../store/submission-accept.ts";
 import { digestOf, parseSubmission, type Submission } from "../store/submission-text.ts";
@@ -110,6 +116,7 @@ const OWN_ERRORS = [
   VaultError,
   VaultSealedError,
   VaultTamperedError,
+  RootRotatedError,
   DatabaseError,
   PolicyFileError,
   CatalogError,

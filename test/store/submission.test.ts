@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { canonicalBytes } from "../../src/store/canonical.ts";
+import { dropGeneration, rotateCategory } from "../../src/store/categories.ts";
 import { aeadSeal, boxSeal, randomBytes } from "../../src/store/crypto.ts";
 import { SubmissionError, type SubmissionErrorCode, VaultSealedError } from "../../src/store/errors.ts";
 import { encodeFields } from "../../src/store/field-bytes.ts";
@@ -111,6 +112,16 @@ describe("a sealed submission", () => {
     assert.equal(refusal(vault, text), "destroyed_key");
     vault.seal();
     assert.throws(() => opened(vault, text), VaultSealedError);
+  });
+
+  it("opens while the retired key generation that it was sealed to exists, and is refused by name afterwards", async (t) => {
+    const { vault } = await newVault(t);
+    const text = sealed(keyOf(vault));
+    vault.write((transaction) => rotateCategory(transaction, "market-data", "ana"));
+    assert.equal(reveal(opened(vault, text).fields).api_key, FMP_KEY);
+    assert.equal(keyOf(vault).generation, 2);
+    vault.write((transaction) => dropGeneration(transaction, "market-data", 1, "ana"));
+    assert.throws(() => opened(vault, text), { code: "destroyed_key" });
   });
 
   it("is refused when a correctly sealed inside does not fit its outside, or is no description at all", async (t) => {
