@@ -1,20 +1,11 @@
-import {
-  closeSync,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type AuditHead, entryIsGenuine } from "./audit.ts";
 import { canonicalBytes, canonicalJson } from "./canonical.ts";
 import { constantTimeEqual, mac } from "./crypto.ts";
 import { type Database, fileError } from "./database.ts";
 import type { Keyring } from "./keyring.ts";
+import { discard } from "./leftovers.ts";
 
 /*
  * audit.anchor: how far the chain had come, outside the database. Written after every commit, so a crash leaves
@@ -22,8 +13,6 @@ import type { Keyring } from "./keyring.ts";
  */
 
 const FILE = "audit.anchor";
-/** A temporary file this old belongs to a process that died while writing it. */
-const STALE_MS = 60_000;
 
 export interface Anchor {
   seq: number;
@@ -53,13 +42,15 @@ export function writeAnchor(
   try {
     const fd = openSync(temporary, "w", 0o600);
     try {
-      writeSync(fd, `${text}\n`);
+      // Not writeSync: on a disk that fills up it may write a part and say so only by its result.
+      writeFileSync(fd, `${text}\n`);
       fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
     renameSync(temporary, path);
   } catch (error) {
+    discard(temporary);
     throw fileError(error, path);
   }
 }
@@ -110,18 +101,6 @@ export function anchorProblem(
   if (entryIsGenuine(db, keys, anchor.seq, anchor.hash)) return null;
   const problem = `entry ${anchor.seq} is not the one that ${FILE} recorded: vault.db was replaced by a copy that went another way`;
   return { firstBadSeq: anchor.seq, problem };
-}
-
-/** Removes temporary files that a killed process left behind. */
-export function removeStaleAnchors(directory: string, nowMs: number): void {
-  for (const name of readdirSync(directory)) {
-    if (!name.startsWith(`${FILE}.`) || !name.endsWith(".tmp")) continue;
-    try {
-      if (nowMs - statSync(join(directory, name)).mtimeMs > STALE_MS) unlinkSync(join(directory, name));
-    } catch {
-      // Gone already: its writer has just renamed it.
-    }
-  }
 }
 
 function anchorFields(keys: Keyring, seq: number, hash: string) {

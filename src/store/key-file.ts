@@ -1,9 +1,10 @@
-import { closeSync, constants, existsSync, fstatSync, fsyncSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { closeSync, constants, existsSync, fstatSync, fsyncSync, openSync, readSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { Secret, secretBuffer } from "../secret.ts";
 import { base64Decode, base64Encode, KEY_BYTES, randomBytes } from "./crypto.ts";
 import { assertPrivate, DatabaseError, fileError, moveIntoPlace, syncDirectory } from "./database.ts";
 import { UnlockError } from "./errors.ts";
+import { discard, removeKeyLeftovers } from "./leftovers.ts";
 
 /*
  * The root key file: this line, then 32 bytes as base64, then a newline. It wraps the vault's root key,
@@ -18,6 +19,7 @@ const FILE_BYTES = HEADER.length + KEY_TEXT_BYTES + 1;
  * @throws DatabaseError read_only, full or io
  */
 export function ensureKeyFile(path: string): void {
+  removeKeyLeftovers(path, Date.now());
   if (existsSync(path)) return;
   const temporary = `${path}.${randomBytes(4).toString("hex")}.tmp`;
   try {
@@ -28,7 +30,7 @@ export function ensureKeyFile(path: string): void {
     // Another process was faster: its key is as good.
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw fileError(error, path);
   } finally {
-    rmSync(temporary, { force: true });
+    discard(temporary);
   }
 }
 
@@ -38,7 +40,8 @@ function writeKey(path: string): void {
   const content = Buffer.concat([HEADER, text, Buffer.from("\n")]);
   const fd = openSync(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
   try {
-    writeSync(fd, content);
+    // Not writeSync: on a disk that fills up it may write a part and say so only by its result.
+    writeFileSync(fd, content);
     fsyncSync(fd);
   } finally {
     closeSync(fd);

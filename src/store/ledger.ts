@@ -108,6 +108,8 @@ export class Ledger {
       const end = this.#verify(keys);
       return { head: end, problem: anchorProblem(this.db, keys, end, anchor)?.problem ?? null };
     });
+    // A second entry without an anchor would look like a lost one, so the first is anchored before.
+    if (anchor === "missing") this.#unanchored = head;
     if (problem === null) return null;
     if (!accept) throw new VaultTamperedError("audit", problem);
     writeAnchor(this.#directory, keys, head, { force: true });

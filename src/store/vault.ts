@@ -2,7 +2,6 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Secret } from "../secret.ts";
 import { type AuditEntry, type AuditNote, type ChainProblem, listEntries } from "./audit.ts";
-import { removeStaleAnchors } from "./audit-anchor.ts";
 import * as clients from "./clients.ts";
 import * as credentials from "./credentials.ts";
 import { ready } from "./crypto.ts";
@@ -10,6 +9,7 @@ import { type Database, guard, openVaultDatabase } from "./database.ts";
 import { VaultError } from "./errors.ts";
 import * as keyring from "./keyring.ts";
 import { Ledger, type VaultTransaction, type VaultView } from "./ledger.ts";
+import { removeLeftovers } from "./leftovers.ts";
 import * as blobs from "./sealed-blobs.ts";
 import { PASSPHRASE_COST, type PassphraseCost, type Unlocker, type Wrapper } from "./wrappers.ts";
 
@@ -40,7 +40,7 @@ export function openVault(directory: string, options: VaultOptions = {}): Vault 
   if (!existsSync(path))
     throw new VaultError("missing", `${path} does not exist; run \`sidekey init\` to make a vault`);
   const now = options.now ?? Date.now;
-  removeStaleAnchors(directory, now());
+  removeLeftovers(directory, now());
   const open = options.openDatabase ?? openVaultDatabase;
   return new Vault(new Ledger(open(path), directory, now), options);
 }
