@@ -4,7 +4,8 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { programRuns, requires } from "./requirement.ts";
 
-/** What happens at the chosen call. `short`: half is written and said to be; `torn`: half is written, then EIO. */
+/** What happens at the chosen call. `short`: half is written, and said to be;
+ * `torn`: the same, and the write of the rest fails with ENOSPC, as on a disk that fills up in the middle. */
 export const FAULT_MODES = { kill: 1, "kill-after": 2, eio: 3, enospc: 4, short: 5, torn: 6 } as const;
 export type FaultMode = keyof typeof FAULT_MODES;
 

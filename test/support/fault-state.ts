@@ -84,7 +84,10 @@ function stateOf(vault: Vault): VaultState {
   return {
     credentials,
     tokens,
-    wrappers: vault.listWrappers().map(({ kind }) => kind),
+    wrappers: vault
+      .listWrappers()
+      .map(({ kind }) => kind)
+      .sort(),
     blob,
     audit: audit.map(({ action, object }) => `${action} ${object.replace(/[0-9a-f]{16}/, "ID")}`),
   };

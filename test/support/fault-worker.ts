@@ -5,17 +5,22 @@ import { checkDead, checkSurvivor, type Ending, expectedStates } from "./fault-c
 import { FaultControl, type FaultMode } from "./fault-control.ts";
 import { type FaultOperation, type FaultPlace, faultOperation } from "./fault-operations.ts";
 import { copyDirectory, placeAt, placeFor, prepareTemplate } from "./fault-state.ts";
+import { chosenCalls } from "./faults.ts";
 
 /*
- * A process under the fault shim. `node fault-worker.ts every <root> <control> <operation>` runs the operation with
- * each kind of error at each call and prints one JSON line per run. `node fault-worker.ts once <directory> <control>
- * <operation> <mode> <n>` runs it once, prints "done" after it returned, and is expected to be killed.
+ * A process under the fault shim. `node fault-worker.ts every <root> <control> <operation> <extent>` runs the operation with
+ * each kind of error and prints one JSON line per run; an extent follows: "all" tries each at each call, "sample" tries
+ * those that differ least only at one call of each sort. `node fault-worker.ts once <directory> <control> <operation>
+ * <extent> <mode> <n>` runs it once, prints "done" after it returned, and is expected to be killed.
  */
 
 /** The error modes, and `crash`: from call n on nothing reaches the disk, as if the process had died there. */
 const ERRORS = ["eio", "enospc", "short", "torn", "crash"] as const;
+/** Where only the text of the error differs, or the system hides the fault from the program. */
+const SIMILAR: readonly string[] = ["enospc", "short"];
 
-const [command = "", root = "", controlPath = "", name = "", mode = "kill", at = "0"] = process.argv.slice(2);
+const [command = "", root = "", controlPath = "", name = "", extent = "all", mode = "kill", at = "0"] =
+  process.argv.slice(2);
 const control = FaultControl.open(controlPath);
 const operation = faultOperation(name);
 if (command === "once") await once();
@@ -28,7 +33,6 @@ async function once(): Promise<void> {
   if (operation.on === "vault" && vault !== null) await operation.run(vault, place);
   else if (operation.on !== "vault") await operation.run(place);
   writeSync(1, "done\n");
-  control.disarm();
   vault?.close();
 }
 
@@ -36,14 +40,19 @@ async function every(): Promise<void> {
   const template = join(root, "template");
   await prepareTemplate(template);
   const expected = await expectedStates(operation, template, join(root, "expected"));
+  const calls = await callsWithoutFault(template);
   for (const kind of ERRORS) {
-    for (let n = 1; ; n++) {
+    const chosen = chosenCalls(calls, extent === "sample" && SIMILAR.includes(kind) ? "sample" : "all");
+    const possible =
+      kind === "short" || kind === "torn" ? chosen.filter((n) => calls[n - 1]?.startsWith("write")) : chosen;
+    // One call more than there were: the last run is the one without a fault.
+    for (const n of [...possible, calls.length + 1]) {
       const directory = join(root, `${kind}-${n}`);
       const place = placeFor(operation, template, directory);
       const vault = await unsealed(operation, place);
       control.arm(n, kind === "crash" ? "eio" : kind, kind === "crash");
       const ending = await attempt(operation, place, vault);
-      const { count, fired } = control.disarm();
+      const { count } = control.disarm();
       const call = control.calls(count)[n - 1] ?? "none";
       const problems =
         kind === "crash"
@@ -51,9 +60,18 @@ async function every(): Promise<void> {
           : await checkSurvivor(operation, place, { ending, vault }, expected);
       writeSync(1, `${JSON.stringify({ mode: kind, n, call, acknowledged: ending.acknowledged, problems })}\n`);
       rmSync(directory, { recursive: true, force: true });
-      if (fired === 0) break;
     }
   }
+}
+
+async function callsWithoutFault(template: string): Promise<string[]> {
+  const place = placeFor(operation, template, join(root, "counted"));
+  const vault = await unsealed(operation, place);
+  control.arm(0, "eio");
+  await attempt(operation, place, vault);
+  const calls = control.calls(control.disarm().count);
+  vault?.close();
+  return calls;
 }
 
 /** The files as they are now, without what closing the handle would still do to them. */
