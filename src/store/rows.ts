@@ -43,8 +43,10 @@ export function rowMac(keys: Keyring, table: SealedTable, row: Row): Buffer {
 
 function rowColumns(row: Row): CanonicalObject {
   const columns: Record<string, CanonicalValue> = {};
-  for (const [name, value] of Object.entries(row)) {
-    if (name !== "mac") columns[name] = Buffer.isBuffer(value) ? value.toString("base64") : value;
+  for (const name in row) {
+    const value = row[name];
+    if (name !== "mac" && value !== undefined)
+      columns[name] = Buffer.isBuffer(value) ? value.toString("base64") : value;
   }
   return columns;
 }
@@ -118,13 +120,18 @@ export function findBadRows(db: Database, keys: Keyring): string[] {
 export function stateDigest(db: Database, keys: Keyring): Buffer {
   const parts: Buffer[] = [];
   for (const table of Object.keys(PRIMARY_KEYS) as Table[]) {
-    const macs = db
-      .prepare(`SELECT mac FROM ${table} ORDER BY ${PRIMARY_KEYS[table].join(", ")}`)
-      .pluck()
-      .all();
+    const { rows, macs } = readMacs(db, table);
     // So that a vault made before the table existed still fits its newest entry.
-    if (macs.length === 0 && !FIRST_TABLES.includes(table)) continue;
-    parts.push(Buffer.from(`${table} ${macs.length}\n`, "ascii"), ...(macs as Buffer[]));
+    if (rows === 0 && !FIRST_TABLES.includes(table)) continue;
+    parts.push(Buffer.from(`${table} ${rows}\n`, "ascii"), macs);
   }
   return mac(keys.state, Buffer.concat(parts));
+}
+
+/** The MACs of all rows, one after the other in primary-key order. One text, because a Buffer per row takes three times as long. */
+function readMacs(db: Database, table: Table): { rows: number; macs: Buffer } {
+  const ordered = `SELECT mac FROM ${table} ORDER BY ${PRIMARY_KEYS[table].join(", ")}`;
+  const found = db.prepare(`SELECT count(*) AS rows, group_concat(hex(mac), '') AS macs FROM (${ordered})`).get();
+  const { rows, macs } = found as { rows: number; macs: string | null };
+  return { rows, macs: Buffer.from(macs ?? "", "hex") };
 }
