@@ -45,8 +45,9 @@ install_system_programs() {
   command -v nghttp >/dev/null || wanted+=(nghttp2-client)
   has_venv || wanted+=(python3 python3-venv)
   command -v go >/dev/null || wanted+=(golang-go)
+  command -v cc >/dev/null || wanted+=(gcc libc6-dev)
   if [ "${#wanted[@]}" -eq 0 ]; then
-    printf 'curl, openssl, nghttp, python3 and go are here\n'
+    printf 'curl, openssl, nghttp, python3, go and cc are here\n'
     return
   fi
   printf 'installing %s\n' "${wanted[*]}"

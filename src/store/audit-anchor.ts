@@ -1,14 +1,4 @@
-import {
-  closeSync,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  writeSync,
-} from "node:fs";
+import { closeSync, fsyncSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { entryIsGenuine } from "./audit.ts";
 import { type CanonicalObject, type CanonicalValue, canonicalBytes, canonicalJson } from "./canonical.ts";
@@ -16,6 +6,7 @@ import { constantTimeEqual, mac } from "./crypto.ts";
 import { type Database, fileError } from "./database.ts";
 import { type TamperKind, VaultError } from "./errors.ts";
 import { auditKeyFor, type Keyring } from "./keyring.ts";
+import { discard } from "./leftovers.ts";
 
 /*
  * audit.anchor: how far the chain had come, outside the database. Written after every commit, so a crash leaves
@@ -24,8 +15,6 @@ import { auditKeyFor, type Keyring } from "./keyring.ts";
 
 /** The anchor's name in the data directory. */
 export const ANCHOR_FILE = "audit.anchor";
-/** A temporary file this old belongs to a process that died while writing it. */
-const STALE_MS = 60_000;
 
 /** How far a vault has come: the end of its audit chain, and what its header says about the rows. */
 export interface Mark {
@@ -60,13 +49,15 @@ export function writeAnchor(directory: string, keys: Keyring, mark: Mark, option
   try {
     const fd = openSync(temporary, "w", 0o600);
     try {
-      writeSync(fd, `${text}\n`);
+      // Not writeSync: on a disk that fills up it may write a part and say so only by its result.
+      writeFileSync(fd, `${text}\n`);
       fsyncSync(fd);
     } finally {
       closeSync(fd);
     }
     renameSync(temporary, path);
   } catch (error) {
+    discard(temporary);
     throw fileError(error, path);
   }
 }
@@ -163,18 +154,6 @@ function headerIsOlder(mark: Mark, anchor: Anchor): boolean {
   if (anchor.epoch !== mark.epoch) return anchor.epoch > mark.epoch;
   if (anchor.digest === null || mark.digest === null) return anchor.digest !== null;
   return !constantTimeEqual(anchor.digest, mark.digest);
-}
-
-/** Removes temporary files that a killed process left behind. */
-export function removeStaleAnchors(directory: string, nowMs: number): void {
-  for (const name of readdirSync(directory)) {
-    if (!name.startsWith(`${ANCHOR_FILE}.`) || !name.endsWith(".tmp")) continue;
-    try {
-      if (nowMs - statSync(join(directory, name)).mtimeMs > STALE_MS) unlinkSync(join(directory, name));
-    } catch {
-      // Gone already: its writer has just renamed it.
-    }
-  }
 }
 
 function anchorFields(keys: Keyring, { seq, hash, epoch, digest }: Mark): CanonicalObject {

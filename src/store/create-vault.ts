@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { ensureCategory, FIRST_CATEGORIES } from "./categories.ts";
 import { randomBytes, ready } from "./crypto.ts";
@@ -7,12 +7,14 @@ import {
   type Database,
   fileError,
   moveIntoPlace,
+  moveLogIntoFile,
   openVaultDatabase,
   syncDirectory,
 } from "./database.ts";
 import { VaultError } from "./errors.ts";
 import * as keyring from "./keyring.ts";
 import { Ledger } from "./ledger.ts";
+import { discard, removeLeftovers } from "./leftovers.ts";
 import { VAULT_FILE, Vault, type VaultOptions } from "./vault.ts";
 import { type Unlocker, unlockerName } from "./wrappers.ts";
 
@@ -27,12 +29,13 @@ export async function createVault(directory: string, unlocker: Unlocker, options
   makeDirectory(directory);
   const path = join(directory, VAULT_FILE);
   assertNothingThere(path);
+  removeLeftovers(directory, (options.now ?? Date.now)());
   const building = `${path}.${randomBytes(4).toString("hex")}.new`;
   try {
     const keys = await buildVault(directory, building, unlocker, options);
     return placeVault(directory, building, { keys, by: unlockerName(unlocker) }, options);
   } finally {
-    for (const suffix of ["", "-wal", "-shm"]) rmSync(`${building}${suffix}`, { force: true });
+    for (const suffix of ["", "-journal", "-wal", "-shm"]) discard(`${building}${suffix}`);
   }
 }
 
@@ -52,9 +55,9 @@ async function buildVault(
       const detail = { vault: keys.vault, categories: FIRST_CATEGORIES.join(" ") };
       transaction.note({ actor, action: "vault.create", object: "vault", detail });
     });
+    moveLogIntoFile(db);
     return keys;
   } finally {
-    // Closing checkpoints, so that the one file is the whole vault.
     db.close();
   }
 }

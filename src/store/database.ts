@@ -324,12 +324,28 @@ export function moveIntoPlace(from: string, to: string): void {
   }
 }
 
-/** Makes a rename or a new name in `directory` survive a power cut. */
+/** Makes a rename or a new name in `directory` survive a power cut. @throws DatabaseError */
 export function syncDirectory(directory: string): void {
-  const fd = openSync(directory, constants.O_RDONLY);
   try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
+    const fd = openSync(directory, constants.O_RDONLY);
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    throw fileError(error, directory);
   }
+}
+
+/**
+ * Moves everything committed from the log into the database file, so that this one file is the whole database. Closing
+ * does the same, but keeps quiet when it fails.
+ * @throws DatabaseError
+ */
+export function moveLogIntoFile(db: Database): void {
+  guard(db.name, () => {
+    const [result] = db.pragma("wal_checkpoint(TRUNCATE)") as { busy: number }[];
+    if (result?.busy !== 0) throw new DatabaseError("busy", db.name, "another process keeps it open; try again");
+  });
 }

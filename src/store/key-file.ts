@@ -1,9 +1,10 @@
-import { closeSync, constants, existsSync, fstatSync, fsyncSync, openSync, readSync, rmSync, writeSync } from "node:fs";
+import { closeSync, constants, existsSync, fstatSync, fsyncSync, openSync, readSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Secret, secretBuffer } from "../secret.ts";
 import { base64Encode, KEY_BYTES, randomBytes } from "./crypto.ts";
 import { assertPrivate, DatabaseError, fileError, moveIntoPlace, syncDirectory } from "./database.ts";
 import { UnlockError } from "./errors.ts";
+import { discard, removeKeyLeftovers } from "./leftovers.ts";
 import { KEY_FILE_HEADER, MAX_KEY_TEXT_BYTES, parseBase64Key } from "./wrappers/key-bytes.ts";
 
 /*
@@ -16,6 +17,7 @@ import { KEY_FILE_HEADER, MAX_KEY_TEXT_BYTES, parseBase64Key } from "./wrappers/
  * @throws DatabaseError read_only, full or io
  */
 export function ensureKeyFile(path: string): void {
+  removeKeyLeftovers(path, Date.now());
   if (existsSync(path)) return;
   const temporary = `${path}.${randomBytes(4).toString("hex")}.tmp`;
   try {
@@ -26,7 +28,7 @@ export function ensureKeyFile(path: string): void {
     // Another process was faster: its key is as good.
     if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw fileError(error, path);
   } finally {
-    rmSync(temporary, { force: true });
+    discard(temporary);
   }
 }
 
@@ -36,7 +38,8 @@ function writeKey(path: string): void {
   const content = Buffer.concat([KEY_FILE_HEADER, text, Buffer.from("\n")]);
   const fd = openSync(path, constants.O_CREAT | constants.O_EXCL | constants.O_WRONLY, 0o600);
   try {
-    writeSync(fd, content);
+    // Not writeSync: on a disk that fills up it may write a part and say so only by its result.
+    writeFileSync(fd, content);
     fsyncSync(fd);
   } finally {
     closeSync(fd);

@@ -82,13 +82,14 @@ export async function createKeyring(db: Database, unlocker: Unlocker, options: W
   try {
     const wrapper = await wrapRootKey(root, unlocker, vault, options);
     const keys = keyringOf(root, vault);
-    db.transaction(() => {
+    const insert = db.transaction(() => {
       insertWrapper(db, wrapper);
       const header = { id: 1, vault, format: VAULT_FORMAT, epoch: 1, created_at: options.now, digest: null };
       const columns =
         "(id, vault, format, epoch, created_at, mac) VALUES (@id, @vault, @format, @epoch, @created_at, @mac)";
       db.prepare(`INSERT INTO vault ${columns}`).run({ ...header, mac: headerMac(keys, header, [wrapper]) });
-    }).immediate();
+    });
+    guard(db.name, () => insert.immediate());
     return keys;
   } finally {
     root.wipe();

@@ -85,6 +85,8 @@ export class Ledger {
     this.#keys = keys;
     try {
       const found = this.examine(keys);
+      // A second entry without an anchor would look like a lost one, so the first is anchored before.
+      if (found.anchor === "missing") this.#unanchored = found.mark;
       if (found.problem !== null && !newAnchor && acceptRollback === undefined) throw tampered("audit", found.problem);
       const accepted = newAnchor || acceptRollback === undefined || found.problem === null ? null : found;
       if (accepted !== null) this.#assertWhole();

@@ -46,8 +46,10 @@ export function rowMac(keys: Keyring, table: SealedTable, row: Row): Buffer {
 
 function rowColumns(row: Row): CanonicalObject {
   const columns: Record<string, CanonicalValue> = {};
-  for (const [name, value] of Object.entries(row)) {
-    if (name !== "mac") columns[name] = Buffer.isBuffer(value) ? value.toString("base64") : value;
+  for (const name in row) {
+    const value = row[name];
+    if (name !== "mac" && value !== undefined)
+      columns[name] = Buffer.isBuffer(value) ? value.toString("base64") : value;
   }
   return columns;
 }

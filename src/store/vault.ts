@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { Secret } from "../secret.ts";
 import { type AuditEntry, type AuditNote, type ChainProblem, listEntries } from "./audit.ts";
-import { type Anchor, type AnchorProblem, type Mark, parseAnchors, removeStaleAnchors } from "./audit-anchor.ts";
+import { type Anchor, type AnchorProblem, type Mark, parseAnchors } from "./audit-anchor.ts";
 import { type Checkpoint, makeCheckpoint, readCheckpoint } from "./checkpoint.ts";
 import * as clients from "./clients.ts";
 import * as credentials from "./credentials.ts";
@@ -11,6 +11,7 @@ import { type Database, guard, openVaultDatabase } from "./database.ts";
 import { VaultError } from "./errors.ts";
 import * as keyring from "./keyring.ts";
 import { Ledger, type VaultTransaction, type VaultView } from "./ledger.ts";
+import { removeLeftovers } from "./leftovers.ts";
 import { prepareWrapper, storeWrapper } from "./prepared-wrapper.ts";
 import * as blobs from "./sealed-blobs.ts";
 import type { PassphraseCost, Unlocker, Wrapper } from "./wrappers.ts";
@@ -42,7 +43,7 @@ export function openVault(directory: string, options: VaultOptions = {}): Vault 
   if (!existsSync(path))
     throw new VaultError("missing", `${path} does not exist; run \`sidekey init\` to make a vault`);
   const now = options.now ?? Date.now;
-  removeStaleAnchors(directory, now());
+  removeLeftovers(directory, now());
   const open = options.openDatabase ?? openVaultDatabase;
   return new Vault(new Ledger(open(path), directory, now), options);
 }
