@@ -55,7 +55,7 @@ export async function pipelineCost(exchanges: number): Promise<number> {
   const run = createPipeline({
     policy: () => snapshot,
     tokens: () => tokens,
-    chooser: createChooser({ byName: () => CREDENTIAL, ownedBy: () => undefined }),
+    chooser: createChooser({ byName: () => CREDENTIAL, ownedBy: () => undefined, ramps: new Map() }),
     limiter: createLimiter({ table: new LimitTable(), nowUs: steadyClockUs, setTimer: nodeTimer }),
     secrets,
     splice,

@@ -13,7 +13,8 @@ import { createIngress, type Ingress } from "./ingress/server.ts";
 import { LeafSource } from "./leaf-source.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { createMetricsServer } from "./metrics-server.ts";
+import { closing, createMetricsServer, listener } from "./metrics-server.ts";
+import { type Rotations, startRotations } from "./monitor/rotation.ts";
 import { isOwnListener } from "./own-addresses.ts";
 import { knowsClient } from "./pipeline/authenticate.ts";
 import { createChooser } from "./pipeline/choose.ts";
@@ -24,6 +25,7 @@ import type { Outcome } from "./pipeline/exchange.ts";
 import { createLimiter, type Limiter } from "./pipeline/limiter.ts";
 import { OutcomeBatch } from "./pipeline/outcome-batch.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
+import { longestWaitMs } from "./pipeline/ramp.ts";
 import { SecretPool } from "./pipeline/secret-pool.ts";
 import { Splice } from "./pipeline/splice.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
@@ -196,6 +198,21 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
       },
     }),
   );
+  const rotations = parts.keep(
+    startRotations({
+      ...base,
+      prober: null,
+      alerts: {
+        raise: (kind, object, severity, message) => base.log.warn("alert", { kind, object, severity, message }),
+        clear: () => {},
+      },
+      uses: (id, version) => base.secrets.users(id, version),
+      settleMs: () => longestWaitMs(policy.source.current()),
+      now: Date.now,
+      setTimer: nodeTimer,
+      onFailure: failureLogger(base.log, "rotation"),
+    }),
+  );
   const pipelineOptions: PipelineOptions = {
     ...base,
     policy: () => policy.source.current(),
@@ -205,7 +222,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     vaultSealed: () => vault.sealed,
     draining: () => state.draining,
     maxPerClient: config.limits.connectionsPerClient,
-    record: recorder(base, control),
+    record: recorder(base, control, rotations),
     limitWaited: (route, limit, waitMs) => metrics.limitWaited(route, limit, waitMs),
     now: Date.now,
   };
@@ -237,11 +254,12 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   return { ingress, metricsServer };
 }
 
-function recorder(base: Base, control: Control): PipelineOptions["record"] {
+function recorder(base: Base, control: Control, rotations: Rotations): PipelineOptions["record"] {
   const logInternal = failureLogger(base.log, "internal");
   return (outcome: Outcome, failure: ProxyError | null) => {
     base.state.inFlight--;
     base.outcomes.add(outcome);
+    rotations.outcome(outcome);
     control.publish(outcome);
     if (outcome.outcome === "internal" || outcome.reason === "credential_not_opened") logInternal(failure?.cause);
   };
@@ -272,26 +290,6 @@ function failureLogger(log: Log, msg: string): (error: unknown) => void {
       .filter((line) => line.trimStart().startsWith("at "))
       .slice(0, 5);
     log.error(msg, { error: name, code: typeof code === "string" ? code : null, stack: frames });
-  };
-}
-
-function listener(server: Server): (at: { host: string; port: number }) => Promise<{ host: string; port: number }> {
-  return (at) =>
-    new Promise((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(at.port, at.host, () => {
-        const address = server.address();
-        resolve({ host: at.host, port: typeof address === "object" && address ? address.port : at.port });
-      });
-    });
-}
-
-function closing(server: Server): { close(): void } {
-  return {
-    close: () => {
-      server.close();
-      server.closeAllConnections();
-    },
   };
 }
 

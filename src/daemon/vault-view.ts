@@ -1,8 +1,12 @@
 import type { KnownObjects } from "../policy/compile.ts";
 import type { TokenTable } from "../store/clients.ts";
-import type { Credential } from "../store/credentials.ts";
+import { type Credential, listCredentials } from "../store/credentials.ts";
+import { rampPercent } from "../store/rotation-step.ts";
+import { isUnderWay, listRotations } from "../store/rotations.ts";
 import type { Vault } from "../store/vault.ts";
+import type { Rotating } from "./monitor/rotation.ts";
 import type { CredentialTable } from "./pipeline/choose.ts";
+import type { Ramp } from "./pipeline/ramp.ts";
 
 const POLL_MS = 250;
 
@@ -14,6 +18,8 @@ export interface VaultView extends CredentialTable {
   readonly tokens: TokenTable;
   readonly known: KnownObjects;
   list(): readonly Credential[];
+  /** Credentials that are being rotated. */
+  readonly rotating: readonly Rotating[];
   /** Looks for changes now instead of at the next poll. */
   refresh(): void;
   close(): void;
@@ -24,6 +30,8 @@ interface Loaded {
   readonly owned: ReadonlyMap<string, Credential>;
   readonly tokens: TokenTable;
   readonly known: KnownObjects;
+  readonly rotating: readonly Rotating[];
+  readonly ramps: ReadonlyMap<string, Ramp>;
 }
 
 /**
@@ -55,6 +63,12 @@ export function watchVault(vault: Vault, onChange: () => void, onFailure: (error
     get known() {
       return loaded.known;
     },
+    get rotating() {
+      return loaded.rotating;
+    },
+    get ramps() {
+      return loaded.ramps;
+    },
     list: () => [...loaded.byName.values()],
     byName: (name) => loaded.byName.get(name),
     ownedBy: (provider, userId) => loaded.owned.get(ownedKey(provider, userId)),
@@ -69,7 +83,14 @@ function signature({ known }: Loaded): string {
 }
 
 function load(vault: Vault): Loaded {
-  const credentials = vault.listCredentials();
+  const { credentials, rotations } = vault.read((view) => ({
+    credentials: listCredentials(view),
+    rotations: listRotations(view),
+  }));
+  const rotating = credentials.flatMap((credential): Rotating[] => {
+    const rotation = rotations.get(credential.id) ?? null;
+    return isUnderWay(rotation) ? [{ credential, rotation }] : [];
+  });
   const nowMs = Date.now();
   const live = vault
     .listClientTokens()
@@ -86,7 +107,17 @@ function load(vault: Vault): Loaded {
       credentials: new Map(credentials.map(({ name, provider, environment }) => [name, { provider, environment }])),
       clients: new Set(live.map((token) => token.client)),
     },
+    rotating,
+    ramps: new Map(rotating.flatMap(rampOf)),
   };
+}
+
+/** Only while the new version waits to become current; a version that was revoked meanwhile is never chosen. */
+function rampOf({ credential, rotation }: Rotating): [string, Ramp][] {
+  const { phase, to } = rotation;
+  if (phase !== "ramping" || to === null) return [];
+  const waits = credential.versions.some(({ number, stage }) => number === to && stage === "pending");
+  return waits ? [[credential.id, { to, percent: rampPercent(rotation) }]] : [];
 }
 
 function ownedKey(provider: string, userId: string): string {

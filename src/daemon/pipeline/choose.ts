@@ -2,6 +2,7 @@ import type { Route } from "../../policy/compile.ts";
 import type { Credential } from "../../store/credentials.ts";
 import { ProxyError } from "./errors.ts";
 import type { Identity } from "./exchange.ts";
+import { bucketOf, type Ramp } from "./ramp.ts";
 
 /** The credential version that one exchange uses. */
 export interface Choice {
@@ -13,6 +14,8 @@ export interface Choice {
 export interface CredentialTable {
   byName(name: string): Credential | undefined;
   ownedBy(provider: string, userId: string): Credential | undefined;
+  /** By credential id: whose traffic is moving to a new version. Usually empty. */
+  readonly ramps: ReadonlyMap<string, Ramp>;
 }
 
 export interface Chooser {
@@ -30,7 +33,8 @@ export function createChooser(table: CredentialTable): Chooser {
   return {
     choose(route, identity, authority, nowMs) {
       if (route.provider.auth.every((rule) => rule.scheme === "none")) return null;
-      const usable = (credential: Credential | undefined) => usableVersion(credential, authority, nowMs);
+      const usable = (credential: Credential | undefined) =>
+        isUsable(credential, authority, nowMs) ? inVersion(credential, identity, table.ramps) : null;
       const owned = ownCredential(route, identity, table);
       if (owned) return usable(owned) ?? fail(route, `no credential of user ${identity.user ?? ""}`);
       for (const name of ordered(route, turns)) {
@@ -66,10 +70,16 @@ function ordered(route: Route, turns: Map<string, number>): string[] {
   return [first, ...all.filter((name) => name !== first)];
 }
 
-function usableVersion(credential: Credential | undefined, authority: string, nowMs: number): Choice | null {
-  if (credential?.state !== "enabled") return null;
-  if (credential.expiresAt !== null && credential.expiresAt <= nowMs) return null;
-  if (!boundTo(credential, authority)) return null;
+function isUsable(credential: Credential | undefined, authority: string, nowMs: number): credential is Credential {
+  if (credential?.state !== "enabled") return false;
+  if (credential.expiresAt !== null && credential.expiresAt <= nowMs) return false;
+  return boundTo(credential, authority);
+}
+
+/** The current version, or the one that takes over when this client's turn has come. */
+function inVersion(credential: Credential, identity: Identity, ramps: CredentialTable["ramps"]): Choice | null {
+  const ramp = ramps.size === 0 ? undefined : ramps.get(credential.id);
+  if (ramp !== undefined && bucketOf(credential.id, identity) < ramp.percent) return { credential, version: ramp.to };
   const current = credential.versions.find((version) => version.stage === "current");
   return current ? { credential, version: current.number } : null;
 }
