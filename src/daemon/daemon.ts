@@ -201,6 +201,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   const rotations = parts.keep(
     startRotations({
       ...base,
+      provider: (id) => policy.source.current().routes.find((route) => route.provider.id === id)?.provider,
       prober: null,
       alerts: {
         raise: (kind, object, severity, message) => base.log.warn("alert", { kind, object, severity, message }),

@@ -145,7 +145,15 @@ export const providerFile = z.strictObject({
     )
     .optional(),
   rotation: z
-    .strictObject({ kind: z.enum(["none", "refresh", "revoke-only", "mint-and-revoke"]), note: text.optional() })
+    .strictObject({
+      kind: z.enum(["none", "refresh", "revoke-only", "mint-and-revoke"]),
+      note: text.optional(),
+      /** A key should not grow older than this many days. */
+      maxAge: z
+        .string()
+        .regex(/^[1-9][0-9]{0,3}d$/, "write a number of days, for example 90d")
+        .optional(),
+    })
     .optional(),
 });
 

@@ -7,7 +7,7 @@ import type { Credential } from "../../store/credentials.ts";
 import type { Vault } from "../../store/vault.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, usageError } from "../failure.ts";
-import { withVault } from "../open-vault.ts";
+import { withVaultChange } from "../open-vault.ts";
 import { formatTime, parseExpiry } from "../output.ts";
 import { collectSecrets, wipeAll } from "../secret-input.ts";
 import { hostText, requireProvider } from "./provider.ts";
@@ -62,7 +62,7 @@ export function registerCredentialAdd(credential: Command, cli: Cli): void {
 
 async function addCredential(cli: Cli, providerId: string, options: AddOptions): Promise<void> {
   const plan = makePlan(requireProvider(cli, providerId), options, cli.now());
-  await withVault(cli, async (vault) => {
+  await withVaultChange(cli, async (vault) => {
     checkName(vault, plan, options);
     const fields = [...plan.provider.fields.values()];
     const sources = { stdin: options.stdin === true, files: options.file };
@@ -167,7 +167,13 @@ function checkName(vault: Vault, plan: Plan, options: AddOptions): void {
   }
 }
 
-function checkFields(cli: Cli, provider: Provider, secrets: ReadonlyMap<string, Secret>, validate: boolean): void {
+/** @throws CliError when a field is no key of this provider, unless that is wanted */
+export function checkFields(
+  cli: Cli,
+  provider: Provider,
+  secrets: ReadonlyMap<string, Secret>,
+  validate: boolean,
+): void {
   for (const field of provider.fields.values()) {
     const secret = secrets.get(field.name);
     if (secret === undefined) throw new CliError(`${field.name} is missing`);

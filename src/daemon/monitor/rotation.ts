@@ -1,3 +1,4 @@
+import type { Provider } from "../../providers/schema.ts";
 import { shredDue } from "../../store/credential-removal.ts";
 import { type RotationChange, sendToRotation } from "../../store/credential-rotation.ts";
 import type { Credential } from "../../store/credentials.ts";
@@ -6,6 +7,7 @@ import type { Rotation } from "../../store/rotations.ts";
 import type { Vault } from "../../store/vault.ts";
 import type { SetTimer } from "../pipeline/clock.ts";
 import type { Outcome } from "../pipeline/exchange.ts";
+import { DueNotices } from "./rotation-due.ts";
 import { count, isAnswered, isFailing, newTally, type Tally } from "./rotation-tally.ts";
 
 /** What a probe of a version came to. */
@@ -34,7 +36,8 @@ export interface Rotating {
 export interface RotationsOptions {
   readonly vault: Vault;
   /** What the daemon knows of the vault; `refresh` looks for changes now. */
-  readonly view: { readonly rotating: readonly Rotating[]; refresh(): void };
+  readonly view: { readonly rotating: readonly Rotating[]; list(): readonly Credential[]; refresh(): void };
+  readonly provider: (id: string) => Provider | undefined;
   /** Null: new versions are not tried before clients use them. */
   readonly prober: RotationProber | null;
   readonly alerts: RotationAlerts;
@@ -52,7 +55,8 @@ export interface RotationsOptions {
 const TICK_MS = 500;
 /** After an error that may last (a full disk), so that the log is not filled. */
 const PAUSE_MS = 30_000;
-const SHRED_EVERY_MS = 60_000;
+/** How often it is looked what is due to be shredded or rotated. */
+const DATES_EVERY_MS = 60_000;
 const ACTOR = "sidekey";
 export const ROTATION_FAILED = "rotation_failed";
 
@@ -80,10 +84,12 @@ export class Rotations {
   readonly #pausedUntil = new Map<string, number>();
   #cancelTimer: () => void = () => {};
   #closed = false;
-  #nextShredAt = 0;
+  readonly #due: DueNotices;
+  #nextDatesAt = 0;
 
   constructor(options: RotationsOptions) {
     this.#options = options;
+    this.#due = new DueNotices(options);
   }
 
   /** Counts what the provider answered. Cheap; called for every exchange. */
@@ -109,7 +115,7 @@ export class Rotations {
     for (const { credential, rotation } of rotating) {
       if ((this.#pausedUntil.get(credential.id) ?? 0) <= now()) this.#look(credential, rotation);
     }
-    if (now() >= this.#nextShredAt) this.#shred();
+    if (now() >= this.#nextDatesAt) this.#dates();
   }
 
   /** Ticks from now on. */
@@ -220,10 +226,11 @@ export class Rotations {
     }
   }
 
-  #shred(): void {
+  #dates(): void {
     const { vault, view, now, onFailure } = this.#options;
-    this.#nextShredAt = now() + SHRED_EVERY_MS;
+    this.#nextDatesAt = now() + DATES_EVERY_MS;
     try {
+      this.#due.check();
       if (shredDue(vault, now(), ACTOR).length > 0) view.refresh();
     } catch (error) {
       onFailure(error);
