@@ -193,7 +193,9 @@ function goBack(rotation: Rotation, reason: string, action: string, nowMs: numbe
  * one it has failed. Nobody else's version is made current by a revocation.
  */
 function revoked(rotation: Rotation, version: number, nowMs: number): RotationStep {
-  if (rotation.phase === "done" || rotation.phase === "failed") return unchanged(rotation);
+  // A key that is being revoked at the provider goes on to be, whatever is done to the versions here.
+  const { phase } = rotation;
+  if (phase === "done" || phase === "failed" || phase === "revoking") return unchanged(rotation);
   if (version === rotation.to) {
     return {
       rotation: { ...enter(rotation, "failed", nowMs), problem: `version ${version} was revoked` },
@@ -203,11 +205,10 @@ function revoked(rotation: Rotation, version: number, nowMs: number): RotationSt
   }
   if (version !== rotation.from) return unchanged(rotation);
   const alone: Rotation = { ...rotation, from: null };
-  if (rotation.phase === "ramping") return takeOver(alone, nowMs);
-  if (rotation.phase === "grace") return finish(alone, nowMs);
-  // The key at the provider is still to be revoked there, or the new one still to be made or tested.
+  if (phase === "ramping") return takeOver(alone, nowMs);
+  if (phase === "grace") return finish(alone, nowMs);
   return {
-    rotation: rotation.phase === "revoking" ? rotation : alone,
+    rotation: alone,
     versionChanges: [],
     note: { action: "rotation.go-on", detail: { version: rotation.to ?? 0, without: version } },
   };
