@@ -191,6 +191,8 @@ export class Rotations {
     try {
       const change = sendToRotation(vault, credentialId, event, ACTOR);
       view.refresh();
+      // At once, so that no refusal of the new step is counted to the one before.
+      this.#watch(view.rotating);
       if (change !== null) this.#tell(credentialId, change);
     } catch (error) {
       this.#pausedUntil.set(credentialId, now() + PAUSE_MS);
