@@ -198,22 +198,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
       },
     }),
   );
-  const rotations = parts.keep(
-    startRotations({
-      ...base,
-      provider: (id) => policy.source.current().routes.find((route) => route.provider.id === id)?.provider,
-      prober: null,
-      alerts: {
-        raise: (kind, object, severity, message) => base.log.warn("alert", { kind, object, severity, message }),
-        clear: () => {},
-      },
-      uses: (id, version) => base.secrets.users(id, version),
-      settleMs: () => longestWaitMs(policy.source.current()),
-      now: Date.now,
-      setTimer: nodeTimer,
-      onFailure: failureLogger(base.log, "rotation"),
-    }),
-  );
+  const rotations = parts.keep(moveRotations(base, policy));
   const pipelineOptions: PipelineOptions = {
     ...base,
     policy: () => policy.source.current(),
@@ -253,6 +238,23 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     : null;
   if (metricsServer) parts.keep(closing(metricsServer));
   return { ingress, metricsServer };
+}
+
+function moveRotations(base: Base, { source }: PolicyParts): Rotations {
+  return startRotations({
+    ...base,
+    provider: (id) => source.current().routes.find((route) => route.provider.id === id)?.provider,
+    prober: null,
+    alerts: {
+      raise: (kind, object, severity, message) => base.log.warn("alert", { kind, object, severity, message }),
+      clear: () => {},
+    },
+    uses: (id, version) => base.secrets.users(id, version),
+    settleMs: () => longestWaitMs(source.current()),
+    now: Date.now,
+    setTimer: nodeTimer,
+    onFailure: failureLogger(base.log, "rotation"),
+  });
 }
 
 function recorder(base: Base, control: Control, rotations: Rotations): PipelineOptions["record"] {

@@ -4,118 +4,18 @@ import { type ProbeResult, Rotations } from "../../../src/daemon/monitor/rotatio
 import type { Outcome } from "../../../src/daemon/pipeline/exchange.ts";
 import { watchVault } from "../../../src/daemon/vault-view.ts";
 import { softRemove } from "../../../src/store/credential-removal.ts";
-import { beginRotation, type NewRotation } from "../../../src/store/credential-rotation.ts";
 import { setRotationPolicy } from "../../../src/store/rotation-policies.ts";
-import { getRotation, type Rotation } from "../../../src/store/rotations.ts";
 import type { Vault } from "../../../src/store/vault.ts";
-import { fields, newCredential, newVault, START_MS } from "../../support/vault-fixture.ts";
+import { fields, START_MS } from "../../support/vault-fixture.ts";
+
+import { PACE, rotationScene } from "./rotation-scene.ts";
 
 const DAY_MS = 86_400_000;
-const PACE = { steps: [50, 100], stepMs: 1_000, graceMs: 5_000 };
-
-type Answer = ProbeResult["meaning"] | Error;
-
-interface Scene {
-  readonly vault: Vault;
-  readonly id: string;
-  users: number;
-  settleMs: number;
-  /** What probes of a version answer, in order; the last one goes on. */
-  readonly answers: Map<number, Answer[]>;
-  readonly probed: number[];
-  readonly alerts: string[];
-  readonly failures: unknown[];
-  begin(wanted?: Partial<NewRotation>): void;
-  rotation(): Rotation | null;
-  stages(): string;
-  /** Lets the time go on and looks once; probes have ended when it returns. */
-  after(ms: number): Promise<void>;
-  /** Traffic of one version with these statuses. */
-  traffic(version: number, statuses: readonly number[]): void;
-  /** The same vault in a new daemon. */
-  restart(): void;
-  rotations: Rotations;
-}
-
-async function scene(t: TestContext, options: { prober?: false } = {}): Promise<Scene> {
-  const clock = { ms: START_MS };
-  const { vault } = await newVault(t, { now: () => clock.ms });
-  const { id } = vault.addCredential(newCredential("a"), fields({ api_key: "one" }), "ana");
-  const view = watchVault(vault, () => {}, assert.ifError);
-  t.after(() => view.close());
-  const make = (): Rotations =>
-    new Rotations({
-      vault,
-      view,
-      provider: () => undefined,
-      prober: options.prober === false ? null : { probe },
-      alerts: {
-        raise: (kind, object, severity, message) => made.alerts.push(`${severity} ${kind} ${object} ${message}`),
-        clear: (kind, object) => made.alerts.push(`clear ${kind} ${object}`),
-      },
-      uses: () => made.users,
-      settleMs: () => made.settleMs,
-      now: () => clock.ms,
-      setTimer: () => () => {},
-      onFailure: (error) => made.failures.push(error),
-    });
-  const probe = async (_: unknown, version: number): Promise<ProbeResult> => {
-    made.probed.push(version);
-    const list = made.answers.get(version) ?? ["valid"];
-    const meaning = (list.length > 1 ? list.shift() : list[0]) ?? "valid";
-    if (meaning instanceof Error) throw meaning;
-    return { meaning, status: null, detail: `it said ${meaning}` };
-  };
-  const made: Scene = {
-    vault,
-    id,
-    users: 0,
-    settleMs: 0,
-    answers: new Map(),
-    probed: [],
-    alerts: [],
-    failures: [],
-    begin: (wanted = {}) => {
-      const all = { pace: PACE, validate: true, ...wanted, fields: fields({ api_key: "two" }) };
-      vault.write((transaction) => beginRotation(transaction, "a", all, "ana"));
-      view.refresh();
-    },
-    rotation: () => vault.read((seen) => getRotation(seen, id)),
-    stages: () => {
-      const phase = made.rotation()?.phase ?? "none";
-      return `${phase}: ${vault
-        .getCredential("a")
-        .versions.map(({ stage }) => stage)
-        .join(" ")}`;
-    },
-    after: async (ms) => {
-      clock.ms += ms;
-      view.refresh();
-      made.rotations.tick();
-      for (let n = 0; n < 20; n++) await null;
-    },
-    traffic: (version, statuses) => {
-      for (const status of statuses) {
-        made.rotations.outcome({ credential: "a", version, status, outcome: "ok" } as Outcome);
-      }
-    },
-    restart: () => {
-      made.rotations.close();
-      made.rotations = make();
-    },
-    rotations: null as unknown as Rotations,
-  };
-  made.rotations = make();
-  await made.after(0);
-  made.alerts.length = 0;
-  return made;
-}
-
 const OK = Array.from({ length: 30 }, () => 200);
 
 describe("the rotation engine", () => {
   it("tries the new version, moves on in time, and revokes the old one when nothing uses it", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.begin();
     await s.after(0);
     assert.equal(s.stages(), "ramping: current pending");
@@ -141,7 +41,7 @@ describe("the rotation engine", () => {
   });
 
   it("goes on in every phase in a new process", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.answers.set(2, ["unknown", "valid"]);
     s.begin();
     const seen: string[] = [];
@@ -159,7 +59,7 @@ describe("the rotation engine", () => {
   });
 
   it("repeats a probe that says nothing, and one that breaks, and not before its time", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.answers.set(2, ["unknown", "limited", new Error("no network"), "plan"]);
     s.begin();
     await s.after(0);
@@ -176,7 +76,7 @@ describe("the rotation engine", () => {
   });
 
   it("does not begin a second probe while one is under way, nor use the answer of one after it was closed", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     const { promise, resolve } = Promise.withResolvers<ProbeResult>();
     let probes = 0;
     s.begin();
@@ -208,7 +108,7 @@ describe("the rotation engine", () => {
   });
 
   it("rolls back a new version that the provider does not know, with an alert, and no client ever used it", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.answers.set(2, ["invalid"]);
     s.begin();
     await s.after(0);
@@ -225,7 +125,7 @@ describe("the rotation engine", () => {
       ["forbidden", "ramping: current pending"],
       ["valid", "failed: current pending"],
     ] as const) {
-      const s = await scene(t);
+      const s = await rotationScene(t);
       s.answers.set(2, ["forbidden"]).set(1, [old]);
       s.begin();
       await s.after(0);
@@ -235,7 +135,7 @@ describe("the rotation engine", () => {
 
   it("rolls back when clients of the new version are refused and those of the old one are not", async (t) => {
     for (const phase of ["ramping", "grace"]) {
-      const s = await scene(t);
+      const s = await rotationScene(t);
       s.begin({ validate: false });
       await s.after(0);
       s.traffic(1, OK);
@@ -251,7 +151,7 @@ describe("the rotation engine", () => {
   });
 
   it("goes on when both versions are refused alike, and when other things fail", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.begin({ validate: false });
     await s.after(0);
     s.traffic(1, [...OK, ...OK.map(() => 403)]);
@@ -265,7 +165,7 @@ describe("the rotation engine", () => {
   });
 
   it("counts refusals of one step only for that step", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.begin({ validate: false, pace: { ...PACE, steps: [10, 50, 100] } });
     await s.after(0);
     s.traffic(2, [401, 401]);
@@ -276,7 +176,7 @@ describe("the rotation engine", () => {
   });
 
   it("rolls back when it is told that the provider refuses the new version, and not for another one", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.begin({ validate: false });
     s.rotations.rejected(s.id, 1, "401");
     s.rotations.rejected("nobody", 2, "401");
@@ -286,14 +186,14 @@ describe("the rotation engine", () => {
   });
 
   it("without a prober begins with the first step", async (t) => {
-    const s = await scene(t, { prober: false });
+    const s = await rotationScene(t, { prober: false });
     s.begin();
     await s.after(0);
     assert.equal(s.stages(), "ramping: current pending");
   });
 
   it("keeps the old version for exchanges that still wait for a limit", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.settleMs = 9_000;
     s.begin({ validate: false, pace: { ...PACE, steps: [100], graceMs: 0 } });
     await s.after(8_999);
@@ -303,7 +203,7 @@ describe("the rotation engine", () => {
   });
 
   it("pauses when the vault cannot be written, tells of it once, and goes on later", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.begin({ validate: false });
     const write = s.vault.write;
     s.vault.write = () => {
@@ -320,7 +220,7 @@ describe("the rotation engine", () => {
   });
 
   it("shreds removed credentials when their time has come", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.vault.write((transaction) => softRemove(transaction, "a", DAY_MS, "ana"));
     await s.after(DAY_MS - 1);
     assert.equal(s.vault.listRemoved().length, 1);
@@ -330,7 +230,7 @@ describe("the rotation engine", () => {
   });
 
   it("announces a rotation that is due, once at each notice, and forgets it when the key is new", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.vault.write((transaction) => setRotationPolicy(transaction, "a", { maxAgeMs: 90 * DAY_MS }, "ana"));
     const told: string[] = [];
     for (let day = 0; day <= 92; day++) {
@@ -350,7 +250,7 @@ describe("the rotation engine", () => {
   });
 
   it("does nothing while the vault is sealed", async (t) => {
-    const s = await scene(t);
+    const s = await rotationScene(t);
     s.begin({ validate: false });
     s.vault.seal();
     await s.after(99_000);
