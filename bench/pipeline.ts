@@ -55,7 +55,12 @@ export async function pipelineCost(exchanges: number): Promise<number> {
   const run = createPipeline({
     policy: () => snapshot,
     tokens: () => tokens,
-    chooser: createChooser({ byName: () => CREDENTIAL, ownedBy: () => undefined, isOpen: () => true }),
+    chooser: createChooser({
+      byName: () => CREDENTIAL,
+      ownedBy: () => undefined,
+      isOpen: () => true,
+      ramps: new Map(),
+    }),
     limiter: createLimiter({ table: new LimitTable(), nowUs: steadyClockUs, setTimer: nodeTimer }),
     secrets,
     splice,

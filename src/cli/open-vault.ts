@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import type { UnlockConfig } from "../daemon/config.ts";
 import { Secret } from "../secret.ts";
+import { shredDue } from "../store/credential-removal.ts";
 import { VaultTamperedError } from "../store/errors.ts";
 import { openVault, type Vault } from "../store/vault.ts";
 import type { Unlocker } from "../store/wrappers.ts";
@@ -45,6 +46,16 @@ export async function readVault<T>(cli: Cli, fn: (vault: Vault) => T | Promise<T
   } finally {
     vault.close();
   }
+}
+
+/** As `withVault`, for a command that changes something; removed credentials whose time has come are shredded as well. */
+export function withVaultChange<T>(cli: Cli, fn: (vault: Vault) => T | Promise<T>): Promise<T> {
+  return withVault(cli, async (vault) => {
+    const result = await fn(vault);
+    const names = shredDue(vault, cli.now(), cli.actor);
+    if (names.length > 0) cli.terminal.note(`shredded what was removed long enough ago: ${names.join(", ")}`);
+    return result;
+  });
 }
 
 /** @throws CliError with the command that makes one. */

@@ -12,14 +12,17 @@ import { LeafSource } from "./leaf-source.ts";
 import { listen } from "./listen.ts";
 import { createMetricsServer } from "./metrics-server.ts";
 import { type Monitor, startMonitor } from "./monitor/monitor.ts";
+import { type Rotations, startRotations } from "./monitor/rotation.ts";
 import { isOwnListener } from "./own-addresses.ts";
 import { Parts } from "./parts.ts";
 import { knowsClient } from "./pipeline/authenticate.ts";
 import { createChooser } from "./pipeline/choose.ts";
+import { nodeTimer } from "./pipeline/clock.ts";
 import { Dialer } from "./pipeline/dial.ts";
 import type { ProxyError } from "./pipeline/errors.ts";
 import type { Outcome } from "./pipeline/exchange.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
+import { longestWaitMs } from "./pipeline/ramp.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
 import { recordReload } from "./reload-record.ts";
@@ -146,6 +149,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
       expectRoot: (root) => vault.expectRoot(root),
     }),
   );
+  const rotations = parts.keep(moveRotations(base, policy, monitor));
   const pipelineOptions: PipelineOptions = {
     ...base,
     policy: () => policy.source.current(),
@@ -155,7 +159,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     vaultSealed: () => vault.sealed,
     draining: () => state.draining,
     maxPerClient: config.limits.connectionsPerClient,
-    record: recorder(base, control, monitor),
+    record: recorder(base, control, monitor, rotations),
     limitWaited: (route, limit, waitMs) => metrics.limitWaited(route, limit, waitMs),
     now: Date.now,
   };
@@ -188,11 +192,26 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   return { ingress, metricsServer, reload };
 }
 
-function recorder(base: Base, control: Control, monitor: Monitor): PipelineOptions["record"] {
+function moveRotations(base: Base, { source }: PolicyParts, { alerts, probe }: Monitor): Rotations {
+  return startRotations({
+    ...base,
+    provider: (id) => source.provider(id),
+    prober: { probe },
+    alerts,
+    uses: (id, version) => base.secrets.users(id, version),
+    settleMs: () => longestWaitMs(source.current()),
+    now: Date.now,
+    setTimer: nodeTimer,
+    onFailure: failureLogger(base.log, "rotation"),
+  });
+}
+
+function recorder(base: Base, control: Control, monitor: Monitor, rotations: Rotations): PipelineOptions["record"] {
   const logInternal = failureLogger(base.log, "internal");
   return (outcome: Outcome, failure: ProxyError | null) => {
     base.state.inFlight--;
     base.outcomes.add(outcome);
+    rotations.outcome(outcome);
     control.publish(outcome);
     monitor.observe(outcome);
     if (outcome.outcome === "internal" || outcome.reason === "credential_not_opened") logInternal(failure?.cause);

@@ -1,9 +1,13 @@
 import type { KnownObjects } from "../policy/compile.ts";
 import { listCategories } from "../store/categories.ts";
 import { TokenTable } from "../store/clients.ts";
-import type { Credential } from "../store/credentials.ts";
+import { type Credential, listCredentials } from "../store/credentials.ts";
+import { rampPercent } from "../store/rotation-step.ts";
+import { isUnderWay, listRotations } from "../store/rotations.ts";
 import type { Vault } from "../store/vault.ts";
+import type { Rotating } from "./monitor/rotation.ts";
 import type { CredentialTable } from "./pipeline/choose.ts";
+import type { Ramp } from "./pipeline/ramp.ts";
 
 const POLL_MS = 250;
 
@@ -17,6 +21,8 @@ export interface VaultView extends CredentialTable {
   /** False while its category is sealed: nothing of it may be used then. */
   isOpen(category: string): boolean;
   list(): readonly Credential[];
+  /** Credentials that are being rotated. */
+  readonly rotating: readonly Rotating[];
   /** Looks for changes now instead of at the next poll. */
   refresh(): void;
   close(): void;
@@ -28,6 +34,8 @@ interface Loaded {
   readonly tokens: TokenTable;
   readonly known: KnownObjects;
   readonly closed: ReadonlySet<string>;
+  readonly rotating: readonly Rotating[];
+  readonly ramps: ReadonlyMap<string, Ramp>;
 }
 
 /**
@@ -70,6 +78,12 @@ export function watchVault(
       return loaded.known;
     },
     isOpen: (category) => !loaded.closed.has(category),
+    get rotating() {
+      return loaded.rotating;
+    },
+    get ramps() {
+      return loaded.ramps;
+    },
     list: () => [...loaded.byName.values()],
     byName: (name) => loaded.byName.get(name),
     ownedBy: (provider, userId) => loaded.owned.get(ownedKey(provider, userId)),
@@ -84,14 +98,21 @@ function signature({ known }: Loaded): string {
 }
 
 function load(vault: Vault): Loaded {
-  const credentials = vault.listCredentials();
-  const categories = vault.read(listCategories);
+  const { credentials, categories, rotations } = vault.read((view) => ({
+    credentials: listCredentials(view),
+    categories: listCategories(view),
+    rotations: listRotations(view),
+  }));
+  // Rows that no key has vouched for are not to be used for anything but their names.
+  const trusted = vault.sealed ? [] : credentials;
+  const rotating = trusted.flatMap((credential): Rotating[] => {
+    const rotation = rotations.get(credential.id) ?? null;
+    return isUnderWay(rotation) ? [{ credential, rotation }] : [];
+  });
   const nowMs = Date.now();
   const live = vault
     .listClientTokens()
     .filter((token) => token.revokedAt === null && (token.expiresAt === null || token.expiresAt > nowMs));
-  // Rows that no key has vouched for are not to be used for anything but their names.
-  const trusted = vault.sealed ? [] : credentials;
   return {
     byName: new Map(trusted.map((credential) => [credential.name, credential])),
     owned: new Map(
@@ -105,7 +126,17 @@ function load(vault: Vault): Loaded {
       credentials: new Map(credentials.map(({ name, provider, environment }) => [name, { provider, environment }])),
       clients: new Set(live.map((token) => token.client)),
     },
+    rotating,
+    ramps: new Map(rotating.flatMap(rampOf)),
   };
+}
+
+/** Only while the new version waits to become current; a version that was revoked meanwhile is never chosen. */
+function rampOf({ credential, rotation }: Rotating): [string, Ramp][] {
+  const { phase, to } = rotation;
+  if (phase !== "ramping" || to === null) return [];
+  const waits = credential.versions.some(({ number, stage }) => number === to && stage === "pending");
+  return waits ? [[credential.id, { to, percent: rampPercent(rotation) }]] : [];
 }
 
 function ownedKey(provider: string, userId: string): string {

@@ -4,6 +4,7 @@ import { ensureCategory } from "./categories.ts";
 import { randomBytes } from "./crypto.ts";
 import { VaultError, VaultTamperedError } from "./errors.ts";
 import type { VaultTransaction, VaultView } from "./ledger.ts";
+import { getRemoval, listRemovals, type Removal } from "./removals.ts";
 import { getRows, putRow, type Row } from "./rows.ts";
 import {
   describeVersion,
@@ -50,6 +51,11 @@ export interface NewCredential {
   metadata?: Readonly<Record<string, string>>;
 }
 
+/** Taken out of use; it can be restored until it is shredded. */
+export interface RemovedCredential extends Removal {
+  readonly credential: Credential;
+}
+
 interface CredentialRow {
   id: string;
   name: string;
@@ -82,7 +88,14 @@ export function addCredential(
   const { db, keys, now, note } = transaction;
   assertNew(added);
   assertFields(fields, null);
-  if (getRows(db, keys, "credentials", { name: added.name }).length > 0) {
+  const taken = getRows<CredentialRow>(db, keys, "credentials", { name: added.name })[0];
+  if (taken !== undefined && getRemoval(transaction, taken.id) !== null) {
+    throw new VaultError(
+      "conflict",
+      `credential "${added.name}" was removed and can still be restored; restore it, or \`sidekey credential remove ${added.name} --shred\` frees the name`,
+    );
+  }
+  if (taken !== undefined) {
     throw new VaultError(
       "conflict",
       `credential "${added.name}" exists; choose another name, or rotate it to give it a new key`,
@@ -170,15 +183,6 @@ export function setCredentialState(
   return getCredential(transaction, name);
 }
 
-/** Deletes a credential with all its versions; secure_delete overwrites the ciphertext. */
-export function removeCredential(transaction: VaultTransaction, name: string, actor: string): void {
-  const { db, note } = transaction;
-  const credential = getCredential(transaction, name);
-  db.prepare("DELETE FROM credentials WHERE id = ?").run(credential.id);
-  const detail = { provider: credential.provider, versions: credential.versions.length };
-  note({ actor, action: "credential.remove", object: `credential:${name}`, detail });
-}
-
 /** Opens the secret fields of one version. The caller wipes them. */
 export function openCredential(
   transaction: VaultTransaction,
@@ -201,9 +205,21 @@ export function openCredential(
 /** All credentials, by name. */
 export function listCredentials({ db, keys }: VaultView): Credential[] {
   const versions = Map.groupBy(getRows<VersionRow>(db, keys, "versions"), (row) => row.credential);
-  const rows = getRows<CredentialRow>(db, keys, "credentials");
+  const removed = listRemovals({ db, keys });
+  const rows = getRows<CredentialRow>(db, keys, "credentials").filter(({ id }) => !removed.has(id));
   const list = rows.map((row) => describe(row, versions.get(row.id) ?? []));
   return list.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Those that `removeCredential` took out of use, by name. */
+export function listRemoved({ db, keys }: VaultView): RemovedCredential[] {
+  const rows = getRows<CredentialRow>(db, keys, "credentials");
+  const found = [...listRemovals({ db, keys })].flatMap(([id, removal]) => {
+    const row = rows.find((each) => each.id === id);
+    const versions = getRows<VersionRow>(db, keys, "versions", { credential: id });
+    return row === undefined ? [] : [{ credential: describe(row, versions), ...removal }];
+  });
+  return found.sort((a, b) => (a.credential.name < b.credential.name ? -1 : 1));
 }
 
 /** @throws VaultError not_found */
@@ -212,22 +228,32 @@ export function getCredential(view: VaultView, name: string): Credential {
   return describe(row, getRows<VersionRow>(view.db, view.keys, "versions", { credential: row.id }));
 }
 
+/** @throws VaultError not_found */
+export function getCredentialById(view: VaultView, id: string): Credential {
+  const row = findRow(view, { id });
+  if (row === null) throw new VaultError("not_found", `no credential has the id ${id}; it may have been removed`);
+  return describe(row, getRows<VersionRow>(view.db, view.keys, "versions", { credential: id }));
+}
+
 /** The credentials of one provider that belong to one user, by name. */
 export function findOwned({ db, keys }: VaultView, provider: string, userId: string): Credential[] {
   const where = { provider, owner_kind: "user", owner_id: userId };
-  const rows = getRows<CredentialRow>(db, keys, "credentials", where);
+  const removed = listRemovals({ db, keys });
+  const rows = getRows<CredentialRow>(db, keys, "credentials", where).filter(({ id }) => !removed.has(id));
   const list = rows.map((row) => describe(row, getRows<VersionRow>(db, keys, "versions", { credential: row.id })));
   return list.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** What the values of every credential are sealed to, by credential id. */
+/** What the values of every credential are sealed to, by credential id; also of the removed ones. */
 export function bindings({ db, keys }: VaultView): Map<string, VersionBinding> {
   const rows = getRows<CredentialRow>(db, keys, "credentials");
   return new Map(rows.map((row) => [row.id, bindingOf(describe(row, []))]));
 }
 
-function findRow({ db, keys }: VaultView, where: { name: string } | { id: string }): CredentialRow | null {
-  return getRows<CredentialRow>(db, keys, "credentials", where)[0] ?? null;
+/** A removed credential is as good as gone: nothing finds it but what restores or shreds it. */
+function findRow(view: VaultView, where: { name: string } | { id: string }): CredentialRow | null {
+  const row = getRows<CredentialRow>(view.db, view.keys, "credentials", where)[0];
+  return row === undefined || getRemoval(view, row.id) !== null ? null : row;
 }
 
 function notFound(name: string): never {

@@ -165,17 +165,25 @@ export class Ledger {
     return this.#commit(work, false);
   }
 
-  /** Overwrites what the write-ahead log still holds of deleted rows, as far as no reader needs it. */
-  emptyLog(): void {
-    guard(this.db.name, () => this.db.pragma("wal_checkpoint(TRUNCATE)"));
-  }
-
   /** Grows whenever the rows may have changed, here or in another process. Cheap enough to poll. */
   dataVersion(): number {
     const found = guard(this.db.name, () => this.#pragmaDataVersion());
     if (found !== this.#seenDataVersion) this.#changes += 1;
     this.#seenDataVersion = found;
     return this.#changes;
+  }
+
+  /** Empties the write-ahead log into the database, unless somebody reads or writes just now: nobody is waited for. */
+  compact(): void {
+    const waitMs = this.db.pragma("busy_timeout", { simple: true }) as number;
+    guard(this.db.name, () => {
+      this.db.pragma("busy_timeout = 0");
+      try {
+        this.db.pragma("wal_checkpoint(TRUNCATE)");
+      } finally {
+        this.db.pragma(`busy_timeout = ${waitMs}`);
+      }
+    });
   }
 
   /** Checks everything: all links, the anchor, every row, and that the rows fit the last link. */

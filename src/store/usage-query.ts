@@ -104,3 +104,46 @@ function percentile(counts: readonly number[], share: number): number {
   // The open end has no bound to interpolate to; with no requests at all there is nothing to say.
   return rank === 0 ? 0 : (LATENCY_BOUNDS_MS.at(-1) ?? 0);
 }
+
+export interface CredentialUseQuery {
+  readonly credential: string;
+  /** One version alone: read from single requests instead of rollups. */
+  readonly version?: number;
+  /** Milliseconds since the epoch; rounded down to the full UTC hour. */
+  readonly sinceMs: number;
+}
+
+/** Who used a credential on which route. */
+export interface CredentialUse {
+  readonly client: string;
+  readonly route: string;
+  readonly requests: number;
+  /** Start of the hour of the last request, milliseconds since the epoch. */
+  readonly lastMs: number;
+}
+
+/**
+ * Who used a credential, the most requests first. Empty when usage.db does not exist yet.
+ * @throws DatabaseError when the file cannot be used
+ */
+export function queryCredentialUse(path: string, query: CredentialUseQuery): CredentialUse[] {
+  if (!existsSync(path)) return [];
+  const since = Math.floor(query.sinceMs / HOUR_MS) * HOUR_MS;
+  const db = openUsageDatabase(path, USAGE_MIGRATIONS);
+  try {
+    const rows = guard(path, () =>
+      query.version === undefined
+        ? db.prepare(USE_BY_ROLLUP).all(query.credential, since)
+        : db.prepare(USE_BY_REQUEST).all(since, query.credential, query.version),
+    ) as CredentialUse[];
+    return rows.map((row) => ({ ...row, client: row.client || NO_NAME, route: row.route || NO_NAME }));
+  } finally {
+    db.close();
+  }
+}
+
+const USE_BY_ROLLUP = `SELECT client, route, SUM(requests) AS requests, MAX(bucket) AS lastMs FROM usage_hourly
+  WHERE credential = ? AND bucket >= ? GROUP BY client, route ORDER BY requests DESC, client, route`;
+const USE_BY_REQUEST = `SELECT coalesce(client, '') AS client, coalesce(route, '') AS route, COUNT(*) AS requests,
+  MAX(at_ms) / ${HOUR_MS} * ${HOUR_MS} AS lastMs FROM usage
+  WHERE at_ms >= ? AND credential = ? AND version = ? GROUP BY 1, 2 ORDER BY requests DESC, 1, 2`;

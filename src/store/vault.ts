@@ -5,6 +5,8 @@ import { type AuditEntry, type AuditNote, type ChainProblem, listEntries } from 
 import { type Anchor, type AnchorProblem, type Mark, parseAnchors } from "./audit-anchor.ts";
 import { type Checkpoint, makeCheckpoint, readCheckpoint } from "./checkpoint.ts";
 import * as clients from "./clients.ts";
+import * as removal from "./credential-removal.ts";
+import * as rotation from "./credential-rotation.ts";
 import * as credentials from "./credentials.ts";
 import { ready } from "./crypto.ts";
 import { type Database, guard, openVaultDatabase } from "./database.ts";
@@ -123,14 +125,14 @@ export class Vault {
     return this.#ledger.record(work);
   }
 
-  /** After something was destroyed on purpose: leaves nothing of it in the files, as far as no reader needs it. */
-  emptyLog(): void {
-    this.#ledger.emptyLog();
-  }
-
   /** Changes whenever credentials, tokens or anything else but the audit may have; cheap enough to poll. */
   dataVersion(): number {
     return this.#ledger.dataVersion();
+  }
+
+  /** Writes the log back into vault.db and empties it, so that no deleted row lies in it; nothing while others read. */
+  compact(): void {
+    this.#ledger.compact();
   }
 
   listWrappers(): WrapperInfo[] {
@@ -191,24 +193,30 @@ export class Vault {
   }
 
   addVersion(name: string, fields: Fields, stage: "current" | "pending", actor: string): credentials.Credential {
-    return this.#ledger.write((transaction) => credentials.addVersion(transaction, name, { fields, stage, actor }));
+    return this.#ledger.write((transaction) => rotation.addVersionTo(transaction, name, { fields, stage, actor }));
   }
 
   /** Makes a pending version current, or a previous one current again (roll-back). */
   promote(name: string, version: number, actor: string): credentials.Credential {
-    return this.#ledger.write((transaction) => credentials.promoteVersion(transaction, name, version, actor));
+    return this.#ledger.write((transaction) => rotation.promote(transaction, name, version, actor));
   }
 
   revokeVersion(name: string, version: number, actor: string): credentials.Credential {
-    return this.#ledger.write((transaction) => credentials.revokeVersion(transaction, name, version, actor));
+    return this.#ledger.write((transaction) => rotation.revoke(transaction, name, version, actor));
   }
 
   setState(name: string, state: "enabled" | "disabled", actor: string): credentials.Credential {
     return this.#ledger.write((transaction) => credentials.setCredentialState(transaction, name, state, actor));
   }
 
+  /** Deletes it with all its versions, whether it was taken out of use before or not. @throws VaultError not_found */
   removeCredential(name: string, actor: string): void {
-    this.#ledger.write((transaction) => credentials.removeCredential(transaction, name, actor));
+    this.#ledger.write((transaction) => removal.shred(transaction, name, actor));
+  }
+
+  /** Credentials that were taken out of use and can be restored. */
+  listRemoved(): credentials.RemovedCredential[] {
+    return this.#ledger.read(credentials.listRemoved);
   }
 
   /** Works while sealed too; what it returns is then unchecked and only good for showing. */

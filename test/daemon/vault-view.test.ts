@@ -2,6 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { watchVault } from "../../src/daemon/vault-view.ts";
+import { softRemove } from "../../src/store/credential-removal.ts";
+import { beginRotation, sendToRotation } from "../../src/store/credential-rotation.ts";
 import type { Vault } from "../../src/store/vault.ts";
 import { fields, newCredential, newVault, START_MS } from "../support/vault-fixture.ts";
 
@@ -56,6 +58,29 @@ test("another process's change is taken over within a second, and told once", as
   other.addClientToken("app", {}, "cli");
   view.refresh();
   assert.equal(changes, told + 1);
+});
+
+test("a rotation's share of the clients is known as long as its new version waits to become current", async (t) => {
+  const { vault } = await newVault(t);
+  const { id } = vault.addCredential(newCredential("fmp-main"), fields({ api_key: "k" }), "test");
+  const view = watchVault(vault, () => {}, unexpected);
+  t.after(() => view.close());
+  const seen = () => {
+    view.refresh();
+    return [view.rotating.map(({ rotation }) => rotation.phase).join(), JSON.stringify([...view.ramps])];
+  };
+  assert.deepEqual(seen(), ["", "[]"]);
+  const pace = { steps: [5, 100], stepMs: 1, graceMs: 1 };
+  const wanted = { pace, validate: true, fields: fields({ api_key: "k2" }) };
+  vault.write((transaction) => beginRotation(transaction, "fmp-main", wanted, "test"));
+  assert.deepEqual(seen(), ["testing", "[]"]);
+  const valid = { kind: "tested", version: 2, meaning: "valid", detail: "" } as const;
+  sendToRotation(vault, id, valid, "test");
+  assert.deepEqual(seen(), ["ramping", `[["${id}",{"to":2,"percent":5}]]`]);
+  vault.promote("fmp-main", 2, "test");
+  assert.deepEqual(seen(), ["grace", "[]"]);
+  vault.write((transaction) => softRemove(transaction, "fmp-main", 1, "test"));
+  assert.deepEqual([...seen(), view.byName("fmp-main")], ["", "[]", undefined]);
 });
 
 test("a vault that cannot be read is reported, and what was known stays in use", async (t) => {

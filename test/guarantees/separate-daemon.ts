@@ -44,6 +44,8 @@ export interface SeparateDaemon {
   /** Writes node's diagnostic report of the daemon to `file`. */
   report(file: string): Promise<void>;
   stop(): Promise<void>;
+  /** `kill -9`, then another process over the same data, on another port. */
+  killAndRestart(): Promise<SeparateDaemon>;
 }
 
 export function daemonConfig(plan: ProcessPlan): Config {
@@ -100,6 +102,12 @@ export async function startSeparateDaemon(t: TestContext, options: SeparateOptio
   };
   const planFile = join(home, "plan.json");
   writeFileSync(planFile, JSON.stringify(plan));
+  return launch(t, planFile, { dataDir, home, caPem, tokens });
+}
+
+type Kept = Pick<SeparateDaemon, "dataDir" | "home" | "caPem" | "tokens">;
+
+async function launch(t: TestContext, planFile: string, kept: Kept): Promise<SeparateDaemon> {
   const child = spawn(process.execPath, [join(import.meta.dirname, "daemon-process.ts"), planFile], {
     stdio: ["pipe", "pipe", "pipe"],
     env: { PATH: process.env.PATH },
@@ -111,23 +119,25 @@ export async function startSeparateDaemon(t: TestContext, options: SeparateOptio
   const first = await said.next();
   if (first === null) throw new Error(`the daemon did not start: ${errors.join("")}`);
   const listening = JSON.parse(first) as { proxy: string; metrics: string };
+  const exited = new Promise((resolve) => child.once("exit", resolve));
   return {
+    ...kept,
     pid: child.pid ?? 0,
     port: Number(listening.proxy.split(":").pop()),
     metricsUrl: `http://${listening.metrics}`,
-    dataDir,
-    home,
-    caPem,
-    tokens,
     log: () => errors.join(""),
     report: async (file) => {
       child.stdin?.write(`report ${file}\n`);
       await said.next();
     },
     stop: async () => {
-      const exited = new Promise((resolve) => child.once("exit", resolve));
       child.stdin?.write("stop\n");
       await exited;
+    },
+    killAndRestart: async () => {
+      child.kill("SIGKILL");
+      await exited;
+      return launch(t, planFile, kept);
     },
   };
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
 import { startUsageWriter } from "../../src/store/usage.ts";
-import { queryUsage } from "../../src/store/usage-query.ts";
+import { queryCredentialUse, queryUsage } from "../../src/store/usage-query.ts";
 import type { UsageRecord } from "../../src/store/usage-record.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -112,4 +112,25 @@ test("the 95th percentile is within its latency class", async (t) => {
   assert.ok(row !== undefined && row.p95Ms > 500 && row.p95Ms <= 1000, String(row?.p95Ms));
   const [endless] = queryUsage(await written(t, [{ ...record, totalMs: 90_000 }]), { by: "route", sinceMs: 0 });
   assert.equal(endless?.p95Ms, 30_000);
+});
+
+test("who used a credential is told by client and route, for one version too, and not from before", async (t) => {
+  const path = await written(t, [
+    { ...record, atMs: MIDNIGHT - HOUR_MS },
+    record,
+    { ...record, atMs: MIDNIGHT + HOUR_MS + 5, version: 2 },
+    { ...record, client: "batch", route: null },
+    { ...record, credential: "fmp-spare" },
+    { ...record, credential: null, denied: true },
+  ]);
+  const credential = "fmp-main";
+  assert.deepEqual(queryCredentialUse(path, { credential, sinceMs: MIDNIGHT + 1 }), [
+    { client: "app", route: "fmp", requests: 2, lastMs: MIDNIGHT + HOUR_MS },
+    { client: "batch", route: "(none)", requests: 1, lastMs: MIDNIGHT },
+  ]);
+  assert.deepEqual(queryCredentialUse(path, { credential, version: 2, sinceMs: 0 }), [
+    { client: "app", route: "fmp", requests: 1, lastMs: MIDNIGHT + HOUR_MS },
+  ]);
+  assert.deepEqual(queryCredentialUse(path, { credential: "nobody", sinceMs: 0 }), []);
+  assert.deepEqual(queryCredentialUse(join(tempDir(t), "usage.db"), { credential, sinceMs: 0 }), []);
 });

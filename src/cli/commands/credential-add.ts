@@ -7,7 +7,7 @@ import type { Credential } from "../../store/credentials.ts";
 import type { Vault } from "../../store/vault.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, usageError } from "../failure.ts";
-import { withVault } from "../open-vault.ts";
+import { withVaultChange } from "../open-vault.ts";
 import { formatTime, parseExpiry } from "../output.ts";
 import { collectSecrets, wipeAll } from "../secret-input.ts";
 import { keep, validateNew } from "./credential-validate.ts";
@@ -68,7 +68,7 @@ export function registerCredentialAdd(credential: Command, cli: Cli): void {
 async function addCredential(cli: Cli, providerId: string, options: AddOptions): Promise<void> {
   checkVersionOptions(options);
   const plan = makePlan(requireProvider(cli, providerId), options, cli.now());
-  await withVault(cli, async (vault) => {
+  await withVaultChange(cli, async (vault) => {
     const existing = checkName(vault, plan, options);
     const fields = [...plan.provider.fields.values()];
     const sources = { stdin: options.stdin === true, files: options.file };

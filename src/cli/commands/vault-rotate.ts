@@ -97,7 +97,7 @@ async function destroy(cli: Cli, name: string, confirmed: string | undefined): P
     cli.terminal.note(`category ${name}: credentials that can never be opened again: ${names}`);
     if (!(await isMeant(cli, name, confirmed))) throw new CliError("not destroyed; the name was not the category's");
     vault.write((transaction) => destroyCategory(transaction, name, cli.actor));
-    vault.emptyLog();
+    vault.compact();
   });
   cli.terminal.out(`the keys of category ${name} are destroyed`);
   cli.terminal.note("backups made before still hold them; destroy those too if that is what you want");

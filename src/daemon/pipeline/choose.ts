@@ -2,6 +2,7 @@ import type { Route } from "../../policy/compile.ts";
 import type { Credential } from "../../store/credentials.ts";
 import { ProxyError, vaultSealed } from "./errors.ts";
 import type { Identity } from "./exchange.ts";
+import { bucketOf, type Ramp } from "./ramp.ts";
 
 /** The credential version that one exchange uses. */
 export interface Choice {
@@ -15,6 +16,8 @@ export interface CredentialTable {
   ownedBy(provider: string, userId: string): Credential | undefined;
   /** False while the category is sealed. */
   isOpen(category: string): boolean;
+  /** By credential id: whose traffic is moving to a new version. Usually empty. */
+  readonly ramps: ReadonlyMap<string, Ramp>;
 }
 
 export interface Chooser {
@@ -36,7 +39,9 @@ export function createChooser(table: CredentialTable, healthy: Usable = () => tr
     choose(route, identity, authority, nowMs) {
       if (route.provider.auth.every((rule) => rule.scheme === "none")) return null;
       const usable = (credential: Credential | undefined) =>
-        credential && table.isOpen(credential.category) ? usableVersion(credential, authority, nowMs, healthy) : null;
+        credential && table.isOpen(credential.category) && isUsable(credential, authority, nowMs)
+          ? inVersion(credential, identity, table.ramps, healthy)
+          : null;
       const owned = ownCredential(route, identity, table);
       if (owned) return usable(owned) ?? fail(route, `no credential of user ${identity.user ?? ""}`, [owned], table);
       for (const name of ordered(route, turns)) {
@@ -73,10 +78,22 @@ function ordered(route: Route, turns: Map<string, number>): string[] {
   return [first, ...all.filter((name) => name !== first)];
 }
 
-function usableVersion(credential: Credential, authority: string, nowMs: number, healthy: Usable): Choice | null {
-  if (credential.state !== "enabled") return null;
-  if (credential.expiresAt !== null && credential.expiresAt <= nowMs) return null;
-  if (!boundTo(credential, authority)) return null;
+function isUsable(credential: Credential, authority: string, nowMs: number): boolean {
+  if (credential.state !== "enabled") return false;
+  if (credential.expiresAt !== null && credential.expiresAt <= nowMs) return false;
+  return boundTo(credential, authority);
+}
+
+/** The current version, or the one that takes over when this client's turn has come; none that its provider refused. */
+function inVersion(
+  credential: Credential,
+  identity: Identity,
+  ramps: CredentialTable["ramps"],
+  healthy: Usable,
+): Choice | null {
+  const ramp = ramps.size === 0 ? undefined : ramps.get(credential.id);
+  const moved = ramp !== undefined && bucketOf(credential.id, identity) < ramp.percent;
+  if (moved && healthy(credential.id, ramp.to)) return { credential, version: ramp.to };
   const current = credential.versions.find((version) => version.stage === "current");
   return current && healthy(credential.id, current.number) ? { credential, version: current.number } : null;
 }

@@ -42,6 +42,11 @@ export class SecretPool {
     return this.#entries.size;
   }
 
+  /** Exchanges that hold this version now. */
+  users(credentialId: string, version: number): number {
+    return this.#entries.get(`${credentialId}\n${version}`)?.users ?? 0;
+  }
+
   /** @throws whatever the vault throws (sealed, tampered row, audit not writable); nothing is kept then. */
   acquire(credentialId: string, version: number, plan: InjectionPlan): OpenedSecrets {
     const key = `${credentialId}\n${version}`;

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { boundTo, createChooser } from "../../../src/daemon/pipeline/choose.ts";
 import { ProxyError } from "../../../src/daemon/pipeline/errors.ts";
+import type { Ramp } from "../../../src/daemon/pipeline/ramp.ts";
 import type { Route } from "../../../src/policy/compile.ts";
 import type { Credential } from "../../../src/store/credentials.ts";
 import { compiled, withRoutes } from "../../policy/policy-fixture.ts";
@@ -42,7 +43,12 @@ function routeWith(credentials: string): Route {
 }
 
 function chooserOf(...credentials: Credential[]) {
+  return rampingChooser(new Map(), ...credentials);
+}
+
+function rampingChooser(ramps: Map<string, Ramp>, ...credentials: Credential[]) {
   return createChooser({
+    ramps,
     byName: (name) => credentials.find((one) => one.name === name),
     ownedBy: (provider, userId) =>
       credentials.find((one) => one.provider === provider && one.owner.kind === "user" && one.owner.id === userId),
@@ -75,6 +81,29 @@ test("failover uses the first credential that can be used, in its current versio
   }
   assert.equal(chosen(chooserOf(spare), route), "p-spare v2");
   assert.equal(chosen(chooserOf(credential("p-main", { expiresAt: NOW + 1 }), spare), route), "p-main v2");
+});
+
+test("while a version takes over each client is on one of the two, and moves once, as the share grows", () => {
+  const route = routeWith("[p-main]");
+  const ramps = new Map<string, Ramp>();
+  const chooser = rampingChooser(ramps, credential("p-main"), credential("p-spare"));
+  const clients = Array.from({ length: 400 }, (_, n) => ({
+    client: `client-${n % 40}`,
+    user: n < 40 ? null : `u${n}`,
+  }));
+  const moved = new Set<number>();
+  for (const percent of [0, 5, 25, 50, 99, 100]) {
+    ramps.set("id-p-main", { to: 3, percent });
+    for (const [n, identity] of clients.entries()) {
+      const version = chosen(chooser, route, identity);
+      assert.equal(chosen(chooser, route, identity), version);
+      if (moved.has(n)) assert.equal(version, "p-main v3", `client ${n} went back at ${percent} %`);
+      if (version === "p-main v3") moved.add(n);
+    }
+    assert.ok(Math.abs((moved.size / clients.length) * 100 - percent) < 8, `${moved.size} of 400 at ${percent} %`);
+  }
+  ramps.set("id-p-main", { to: 3, percent: 100 });
+  assert.equal(chosen(chooser, routeWith("[p-spare]")), "p-spare v2", "another credential's traffic stays");
 });
 
 test("when none can be used the answer names them and the next step", () => {

@@ -56,7 +56,8 @@ test("a burst of exchanges opens a version once per plan, and the vault's own co
     assert.deepEqual([text(lease.bytesFor(RAW)), text(lease.bytesFor(ID))], ["secret/one", "public-id"]);
   const other = pool.acquire("c1", 1, QUERY);
   assert.equal(text(other.bytesFor(PERCENT)), "secret%2Fone");
-  pool.acquire("c1", 2, HEADER);
+  pool.acquire("c1", 2, HEADER).release();
+  assert.deepEqual([pool.users("c1", 1), pool.users("c1", 2), pool.users("c2", 1)], [6, 0, 0]);
   assert.deepEqual(opened.calls, ["c1 v1", "c1 v1", "c1 v2"]);
   assert.equal(pool.size, 2);
 });
