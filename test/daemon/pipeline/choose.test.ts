@@ -76,6 +76,21 @@ test("failover uses the first credential that can be used, in its current versio
   assert.equal(chosen(chooserOf(credential("p-main", { expiresAt: NOW + 1 }), spare), route), "p-main v2");
 });
 
+test("a version that its provider has refused is passed over, and another version of it is not", () => {
+  const table = new Map([credential("p-main"), credential("p-spare")].map((each) => [each.name, each]));
+  const refused = new Set(["id-p-main 2"]);
+  const chooser = createChooser({ byName: (name) => table.get(name), ownedBy: () => undefined }, (id, version) => {
+    return !refused.has(`${id} ${version}`);
+  });
+  const route = routeWith("[p-main, p-spare]");
+  assert.equal(chosen(chooser, route), "p-spare v2");
+  refused.add("id-p-spare 2");
+  assert.throws(() => chosen(chooser, route), /accepted by its provider/);
+  refused.clear();
+  refused.add("id-p-main 1");
+  assert.equal(chosen(chooser, route), "p-main v2");
+});
+
 test("when none can be used the answer names them and the next step", () => {
   const chooser = chooserOf(credential("p-main", { state: "disabled" }));
   assert.throws(
