@@ -20,7 +20,8 @@ export interface DaemonStatus {
   readonly sealedCategories: readonly string[];
   readonly policy: { readonly revision: string; readonly ok: boolean; readonly problems: readonly string[] };
   readonly listeners: Readonly<Record<string, string | null>>;
-  readonly alerts: readonly OpenAlert[];
+  /** Absent from a daemon of an older version. */
+  readonly alerts?: readonly OpenAlert[];
   readonly counts: Readonly<Record<string, number>>;
   readonly queue: Readonly<Record<string, number>>;
 }

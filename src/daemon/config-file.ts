@@ -7,6 +7,10 @@ import { parseIpPort, parseLocalName, parseProxyUrl } from "./config-address.ts"
 /** Longest time that usage may be kept, in days. */
 const MAX_KEEP_DAYS = 3650;
 
+/** How often a key may be checked. */
+const MIN_CHECK_MS = 60_000;
+const MAX_CHECK_MS = 7 * 86_400_000;
+
 /** A string that `parse` turns into a value; what it throws becomes the problem's text. */
 function text<T>(parse: (value: string) => T) {
   return z.string().transform((value, context): T => {
@@ -33,6 +37,14 @@ function days(value: string): number {
   if (!(count <= MAX_KEEP_DAYS))
     throw new Error(`"${value.slice(0, 40)}" is not 1d to ${MAX_KEEP_DAYS}d; write whole days, such as 90d`);
   return count;
+}
+
+/** Null: off. */
+function checkInterval(value: string): number | null {
+  if (value === "off") return null;
+  const ms = parseDuration(value);
+  if (ms < MIN_CHECK_MS || ms > MAX_CHECK_MS) throw new Error(`${value} is out of range; write 1m to 7d, or off`);
+  return ms;
 }
 
 const path = z.string().min(1, "is empty; write a path");
@@ -62,15 +74,7 @@ const schema = z.strictObject({
       proxyPasswordFile: path.optional(),
     })
     .prefault({}),
-  monitor: z
-    .strictObject({
-      check: z
-        .union([z.literal("off"), z.literal(false)])
-        .transform(() => null)
-        .or(duration(60_000, 7 * 86_400_000))
-        .prefault("6h"),
-    })
-    .prefault({}),
+  monitor: z.strictObject({ check: text(checkInterval).prefault("6h") }).prefault({}),
   secrets: z.strictObject({ idle: duration(0, 3_600_000).prefault("5s") }).prefault({}),
   usage: z.strictObject({ flush: duration(50, 60_000).prefault("1s"), keep: text(days).prefault("90d") }).prefault({}),
   log: z

@@ -27,6 +27,16 @@ function problemsOf(root: string): string {
   return assert.fail("the file was accepted");
 }
 
+test("keys are checked every six hours unless daemon.yaml says otherwise, or off", (t) => {
+  const checkMs = (yaml: string | null) => load(project(t, yaml)).monitor.checkMs;
+  assert.equal(checkMs(null), 6 * 3_600_000);
+  assert.equal(checkMs("version: 1\nmonitor: { check: 90m }\n"), 90 * 60_000);
+  assert.equal(checkMs("version: 1\nmonitor: { check: off }\n"), null);
+  for (const wrong of ["10s", "30d", "0", "soon", "true"]) {
+    assert.match(problemsOf(project(t, `version: 1\nmonitor: { check: ${wrong} }\n`)), /monitor\.check/, wrong);
+  }
+});
+
 test("without a file the defaults hold, all of them on loopback", (t) => {
   const root = project(t, null);
   const config = load(root);

@@ -76,8 +76,9 @@ test("sources are read at scrape time, and one that throws leaves only its own m
     auditEntries: () => {
       throw new Error("vault closed");
     },
-    credentials: () => [{ name: "fmp-main", state: "enabled", expiresAt: 1_800_000_000_000 }],
+    credentials: () => [{ name: "fmp-main", state: "expiring", expiresAt: 1_800_000_000_000 }],
     limits: () => [{ route: "fmp", limit: "plan", remaining: 12 }],
+    alertsOpen: () => [{ severity: "critical" }, { severity: "warning" }, { severity: "critical" }],
   });
   assert.equal(sample(await metrics.render(), "sidekey_vault_sealed"), 1);
   sealed = false;
@@ -86,9 +87,11 @@ test("sources are read at scrape time, and one that throws leaves only its own m
   assert.equal(sample(text, "sidekey_audit_entries_total"), null);
   assert.equal(sample(text, "sidekey_usage_queue"), 7);
   assert.equal(sample(text, "sidekey_usage_dropped_total"), 3);
-  assert.equal(sample(text, 'sidekey_credential_state{credential="fmp-main",state="enabled"}'), 1);
+  assert.equal(sample(text, 'sidekey_credential_state{credential="fmp-main",state="expiring"}'), 1);
   assert.equal(sample(text, 'sidekey_credential_expires_timestamp_seconds{credential="fmp-main"}'), 1_800_000_000);
   assert.equal(sample(text, 'sidekey_limit_remaining{route="fmp",limit="plan"}'), 12);
+  assert.equal(sample(text, 'sidekey_alerts_open{severity="critical"}'), 2);
+  assert.equal(sample(text, 'sidekey_alerts_open{severity="info"}'), 0);
   assert.ok(sample(text, "process_resident_memory_bytes"));
 });
 

@@ -15,6 +15,7 @@ import { type SeparateDaemon, type SeparateOptions, startSeparateDaemon } from "
 const KINDS = ["header", "pair", "query", "basic", "body"] as const;
 const REQUESTS = 200;
 const IDLE_MS = 300;
+const PROBE = "probe: { method: POST, path: /probe, body: '{}', valid: [200] }\n";
 const BIG = "x".repeat(300_000);
 
 interface World {
@@ -40,7 +41,7 @@ async function startWorld(t: TestContext, leak: SeparateOptions["leak"] = null):
   const keys = new Map(KINDS.map((kind) => [kind, makeCanary({ special: true })]));
   const daemon = await startSeparateDaemon(t, {
     policy: policyFor({ kinds: KINDS }),
-    providers: Object.fromEntries(KINDS.map((kind) => [kind, providerFile(kind)])),
+    providers: Object.fromEntries(KINDS.map((kind) => [kind, providerFile(kind) + PROBE])),
     credentials: Object.fromEntries(
       KINDS.map((kind) => [`${kind}-main`, credentialFor(kind, keys.get(kind)?.text ?? "")]),
     ),
@@ -53,6 +54,7 @@ async function startWorld(t: TestContext, leak: SeparateOptions["leak"] = null):
 }
 
 function answerTo(request: ReceivedRequest): string {
+  if (request.target.startsWith("/suspect")) return "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n";
   const [key] = request.values("sec-websocket-key");
   if (key === undefined) return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
   const accept = createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
@@ -122,6 +124,24 @@ test("G2 no-string: after traffic in every injection kind, no copy of a key is i
   await pause(IDLE_MS * 3);
   const { hits, bytes } = scanMemory(world.daemon.pid, needles);
   assert.ok(bytes > 20_000_000, `only ${bytes} bytes were searched`);
+  assert.equal(hits.length, 0, `${hits.length} copies\n${summary(hits.slice(0, 20))}`);
+});
+
+test("G2 no-string: after a check of a key in every injection kind, no copy of it is in the daemon's memory", async (t) => {
+  if (!(await requires(t, "/proc/<pid>/mem", () => memoryIsReadable(process.pid)))) return;
+  const world = await startWorld(t);
+  for (const kind of KINDS) {
+    const ask = { host: hostOf(kind), route: kind, path: "/suspect", method: "POST", body: "{}" };
+    assert.equal((await sendForm(t, "absolute", world.daemon, ask)).status, 403);
+  }
+  const checks = () => world.upstream.requests.filter(({ target }) => target.startsWith("/probe"));
+  const deadline = performance.now() + 10_000;
+  while (checks().length < KINDS.length && performance.now() < deadline) await pause(10);
+  assert.equal(checks().length, KINDS.length);
+  const header = world.keys.get("header");
+  assert.ok(header && checks().some((request) => request.bytes.includes(header.bytes)), "a check carries the key");
+  await pause(IDLE_MS * 3);
+  const { hits } = scanMemory(world.daemon.pid, needlesFor(world.keys));
   assert.equal(hits.length, 0, `${hits.length} copies\n${summary(hits.slice(0, 20))}`);
 });
 

@@ -18,6 +18,7 @@ const SHOWING: Readonly<Record<string, readonly (readonly string[])[]>> = {
   "provider show": [["demo"], ["demo", "--json"]],
   "credential list": [[], ["--json"]],
   "credential show": [["demo-two"], ["demo-two", "--json"], ["alpaca-main", "--json"]],
+  "credential validate": [["demo-two"], ["alpaca-main", "--json"]],
   "client list": [[], ["--json"]],
   "policy check": [[], ["--json"]],
   "policy explain": [

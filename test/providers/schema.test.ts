@@ -148,6 +148,26 @@ for (const [name, from, to, line, says] of edits) {
   });
 }
 
+test("an expiry is told by a header or by JSON, never by both or neither, and an age is whole days", () => {
+  const told = parseProvider(`${minimal}expiry: { json: /data/until, format: iso }\n`, "providers/acme.yaml");
+  assert.deepEqual(told.expiry, { json: "/data/until", format: "iso" });
+  assert.equal(parseProvider(minimal, "providers/acme.yaml").expiry, null);
+  for (const wrong of [
+    "{ format: iso }",
+    "{ json: /a, header: x-until, format: iso }",
+    "{ json: a, format: iso }",
+    "{ json: /a }",
+  ]) {
+    assert.match(errorOf(`${minimal}expiry: ${wrong}\n`).message, /acme\.yaml:\d+ expiry/, wrong);
+  }
+  const aged = parseProvider(`${minimal}rotation: { kind: none, maxAge: 90d }\n`, "providers/acme.yaml");
+  assert.equal(aged.rotation?.maxAge, 90 * 86_400_000);
+  for (const wrong of ["0d", "12h", "90 days"]) {
+    const text = `${minimal}rotation: { kind: none, maxAge: ${wrong} }\n`;
+    assert.match(errorOf(text).message, /rotation\.maxAge: .*whole days/, wrong);
+  }
+});
+
 test("all problems of a file are reported together", () => {
   const error = errorOf(minimal.replace('"{api_key}"', '"{a}"').replace("api.acme.example", "UPPER.example"));
   assert.equal(error.message.split("\n").length, 2);

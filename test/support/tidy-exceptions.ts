@@ -43,6 +43,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/daemon-status.ts": "what `status` prints; test/cli/commands/up.test.ts",
   "src/daemon/daemon.ts":
     "the composition root: every test of test/e2e and test/guarantees runs it; test/e2e/lifecycle.test.ts",
+  "src/daemon/monitor/monitor.ts": "puts the parts together in a whole daemon; test/e2e/health.test.ts",
   "src/daemon/monitor/provider-call.ts": "types and one error class; test/store/rotations.test.ts",
   "src/daemon/ingress/certificates.ts": "the signing half of the CA; test/daemon/ingress/certificate-authority.test.ts",
   "src/daemon/ingress/der.ts": "used by the trust store; test/daemon/ingress/trust-bundle.test.ts",

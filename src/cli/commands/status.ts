@@ -39,7 +39,7 @@ async function showStatus(cli: Cli, json: boolean): Promise<void> {
       ),
     ]),
   );
-  for (const alert of status.alerts) {
+  for (const alert of status.alerts ?? []) {
     const times = alert.count > 1 ? `, ${alert.count} times` : "";
     cli.terminal.out(`alert (${alert.severity}) since ${formatTime(alert.firstAt)}${times}: ${alert.message}`);
   }

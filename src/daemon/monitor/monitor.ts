@@ -126,7 +126,9 @@ function forgetRemoved(
   onFailure: (error: unknown) => void,
 ): void {
   try {
-    store.keepOnly(new Set(view.list().map(({ id }) => id)));
+    const existing = new Set(view.list().map(({ id }) => id));
+    // An empty list may also mean that the vault cannot be read yet.
+    if (existing.size > 0) store.keepOnly(existing);
   } catch (error) {
     onFailure(error);
   }

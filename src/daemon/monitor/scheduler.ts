@@ -16,7 +16,7 @@ const SUSPECT_PAUSE_MS = 2 * 60_000;
 /** Least postponement when a limit has no room. */
 const POSTPONE_MS = 10_000;
 /** How often it is looked what is due. */
-export const TICK_MS = 1_000;
+const TICK_MS = 1_000;
 /** Checks at the same time. */
 const PARALLEL = 4;
 
@@ -33,7 +33,7 @@ export interface SchedulerOptions {
   readonly canProbe: (provider: string) => boolean;
   /** Milliseconds between two checks of one credential; null: only suspicions are followed up. */
   readonly everyMs: number | null;
-  /** Looked after at every tick, after the checks. */
+  /** Brings what is told in line with what is known; called at every tick. */
   readonly review: () => void;
   readonly onFailure: (error: unknown) => void;
   readonly now: () => number;
@@ -70,17 +70,21 @@ export class Scheduler {
     if (canProbe(credential.provider)) void this.#check(credential, version, "traffic");
   }
 
-  /** Checks what is due now; resolves when those checks have ended. */
-  async tick(): Promise<void> {
-    this.#options.health.refresh();
-    const due = this.#due();
-    while (due.length > 0 && !this.#closed) {
-      // Another check may have settled it while the batch before was under way.
-      const batch = due.splice(0, PARALLEL).filter(({ credential, version }) => this.#isDue(credential, version));
-      await Promise.all(batch.map(({ credential, version, reason }) => this.#check(credential, version, reason)));
+  /** Starts checks that are due, as many as may run at once; the others are due at the next tick still. */
+  #tick(): void {
+    const { health, review, onFailure } = this.#options;
+    try {
+      health.refresh();
+      for (const { credential, version, reason } of this.#due()) {
+        if (this.#running.size >= PARALLEL) break;
+        void this.#check(credential, version, reason);
+      }
+      this.#forgetPauses();
+      review();
+    } catch (error) {
+      onFailure(error);
     }
-    this.#forgetPauses();
-    if (!this.#closed) this.#options.review();
+    this.#sleep();
   }
 
   /** Starts nothing more; what a check still under way brings is not taken in. */
@@ -90,8 +94,7 @@ export class Scheduler {
   }
 
   #sleep(): void {
-    if (this.#closed) return;
-    this.#cancel = this.#options.setTimer(TICK_MS, () => void this.tick().finally(() => this.#sleep()));
+    if (!this.#closed) this.#cancel = this.#options.setTimer(TICK_MS, () => this.#tick());
   }
 
   #due(): { credential: Credential; version: number; reason: CheckReason; at: number }[] {
@@ -113,10 +116,6 @@ export class Scheduler {
       }
     }
     return due.sort((a, b) => a.at - b.at);
-  }
-
-  #isDue({ id }: Credential, version: number): boolean {
-    return (this.#options.health.get(id, version)?.nextAt ?? 0) <= this.#options.now();
   }
 
   /** Nobody can be asked about it, so a request that succeeds afterwards ends the suspicion. */

@@ -39,7 +39,7 @@ describe("sidekey credential validate", () => {
     const valid = await place.run(["credential", "validate", "fmp-main"]);
     assert.equal(valid.code, 0, valid.all);
     assert.match(valid.stdout, /^fmp-main version 1: valid\n {2}GET \/stable\/quote answered 200/);
-    answer({ status: 401, body: '{"Error Message":"Invalid API KEY."}' });
+    answer({ status: 401, body: `{"Error Message":"Invalid API KEY ${KEY}."}` });
     const invalid = await place.run(["credential", "validate", "fmp-main", "--json"]);
     assert.equal(invalid.code, 1, invalid.all);
     const told = JSON.parse(invalid.stdout);

@@ -222,6 +222,34 @@ test("a check that fails unforeseen is told and does not stop the others", async
   assert.equal(health.get("id-main", 1)?.state, "valid");
 });
 
+test("slow providers hold up neither the review nor what other processes have written", async (t) => {
+  const many = Array.from({ length: 20 }, (_, n) => storedCredential({ name: `c${n}` }));
+  let asked = 0;
+  let reviews = 0;
+  const { pass } = scene(t, many, {
+    probe: () => {
+      asked++;
+      return new Promise(() => {});
+    },
+    review: () => {
+      reviews++;
+    },
+  });
+  await pass(6 * MINUTE);
+  assert.equal(asked, 4, "only so many at once");
+  assert.equal(reviews, 360);
+});
+
+test("a review that fails is told and called again", async (t) => {
+  const { failures, pass } = scene(t, undefined, {
+    review: () => {
+      throw new Error("unforeseen");
+    },
+  });
+  await pass(3_000);
+  assert.equal(failures.length, 3);
+});
+
 test("a restart in the middle of a check asks again", async (t) => {
   const { store, clock, now, scheduler, pass } = scene(t, undefined, { probe: () => new Promise(() => {}) });
   scheduler.refused("main", 1);

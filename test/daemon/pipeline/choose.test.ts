@@ -106,6 +106,22 @@ test("while a version takes over each client is on one of the two, and moves onc
   assert.equal(chosen(chooser, routeWith("[p-spare]")), "p-spare v2", "another credential's traffic stays");
 });
 
+test("a version that its provider has refused is passed over, and another version of it is not", () => {
+  const table = new Map([credential("p-main"), credential("p-spare")].map((each) => [each.name, each]));
+  const refused = new Set(["id-p-main 2"]);
+  const known = { byName: (name: string) => table.get(name), ownedBy: () => undefined };
+  const chooser = createChooser({ ...known, isOpen: () => true, ramps: new Map() }, (id, version) => {
+    return !refused.has(`${id} ${version}`);
+  });
+  const route = routeWith("[p-main, p-spare]");
+  assert.equal(chosen(chooser, route), "p-spare v2");
+  refused.add("id-p-spare 2");
+  assert.throws(() => chosen(chooser, route), /accepted by its provider/);
+  refused.clear();
+  refused.add("id-p-main 1");
+  assert.equal(chosen(chooser, route), "p-main v2");
+});
+
 test("when none can be used the answer names them and the next step", () => {
   const chooser = chooserOf(credential("p-main", { state: "disabled" }));
   assert.throws(
