@@ -131,10 +131,11 @@ export async function startSeparateDaemon(t: TestContext, options: SeparateOptio
   };
 }
 
-async function fillVault(
+/** A vault with a CA, the credentials and a token for each client. */
+export async function fillVault(
   dataDir: string,
   rootKey: string,
-  options: SeparateOptions,
+  options: Pick<SeparateOptions, "credentials" | "clients">,
 ): Promise<{ tokens: Record<string, string>; caPem: string }> {
   const vault = await createVault(dataDir, { kind: "file", path: rootKey });
   try {
