@@ -23,7 +23,7 @@ test("G14 durable: a write that is cut off anywhere in the log leaves the state 
   for (let cut = 0; cut <= CUTS; cut++) {
     putBack(after.files, work);
     rmSync(join(work, "vault.db-shm"), { force: true });
-    const end = shorter.length + Math.round(((longer.length - shorter.length) * cut) / CUTS);
+    const end: number = shorter.length + Math.round(((longer.length - shorter.length) * cut) / CUTS);
     // Cut off, and overwritten with junk from there on: what a power cut leaves of unsynced blocks.
     const log =
       cut % 2 === 0 ? longer.subarray(0, end) : Buffer.concat([longer.subarray(0, end), Buffer.alloc(4096, 0xa5)]);
