@@ -1,13 +1,11 @@
 import type { Server } from "node:http";
 import { join } from "node:path";
 import { LimitTable } from "../policy/limit.ts";
-import { ANCHOR_FILE } from "../store/audit-anchor.ts";
 import { loadLimitState, startLimitStateSaver } from "../store/limit-state.ts";
 import { startUsageWriter, type UsageWriter } from "../store/usage.ts";
 import type { Vault } from "../store/vault.ts";
 import type { Unlocker } from "../store/wrappers.ts";
 import type { Config } from "./config.ts";
-import type { AnchorConfig } from "./config-anchor.ts";
 import { type Control, startControl } from "./control.ts";
 import { observeDaemon, observeLimits, type RunState, readiness, statusOf } from "./daemon-status.ts";
 import { type Demo, startDemo } from "./demo-provider.ts";
@@ -16,7 +14,6 @@ import { LeafSource } from "./leaf-source.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { createMetricsServer } from "./metrics-server.ts";
-import { type AnchorPublisher, startAnchorPublisher } from "./monitor/anchors.ts";
 import { isOwnListener } from "./own-addresses.ts";
 import { knowsClient } from "./pipeline/authenticate.ts";
 import { createChooser } from "./pipeline/choose.ts";
@@ -153,18 +150,7 @@ async function buildBase(options: DaemonOptions, parts: Parts): Promise<Base> {
     onVaultChange: () => {},
   };
   observeDaemon(base);
-  if (config.anchor) parts.keep(publishAnchors(config.dataDir, config.anchor, log));
   return base;
-}
-
-/** Failures to send the anchor are log lines. */
-function publishAnchors(dataDir: string, config: AnchorConfig, log: Log): AnchorPublisher {
-  const alerts = {
-    raise: (kind: string, object: string, severity: string, message: string) =>
-      log.warn("alert_opened", { kind, object, severity, message }),
-    clear: () => {},
-  };
-  return startAnchorPublisher({ file: join(dataDir, ANCHOR_FILE), config, alerts, now: Date.now });
 }
 
 interface PolicyParts {
