@@ -3,6 +3,7 @@ import { parseDuration } from "../policy/duration.ts";
 import { formatPath, type PolicyProblem } from "../policy/problem.ts";
 import type { YamlFile } from "../providers/yaml-document.ts";
 import { parseIpPort, parseLocalName, parseProxyUrl } from "./config-address.ts";
+import { anchorSchema } from "./config-anchor.ts";
 
 /** Longest time that usage may be kept, in days. */
 const MAX_KEEP_DAYS = 3650;
@@ -91,6 +92,7 @@ const schema = z.strictObject({
     })
     .prefault({}),
   drain: duration(0, 600_000).prefault("10s"),
+  anchor: anchorSchema(duration(1_000, 86_400_000).prefault("1m"), text).optional(),
 });
 
 type Unlock = { file: string } | { passphrase: "prompt" };

@@ -4,6 +4,7 @@ import { formatProblem, type PolicyProblem } from "../policy/problem.ts";
 import { parseYamlStrict, type YamlFile, YamlProblem } from "../providers/yaml-document.ts";
 import { Secret } from "../secret.ts";
 import { isLoopbackAddress, parseUpstreamName } from "./config-address.ts";
+import type { AnchorConfig } from "./config-anchor.ts";
 import { type ConfigFile, validateConfigFile } from "./config-file.ts";
 
 /** Largest certificate or password file, in bytes. */
@@ -64,6 +65,8 @@ export interface Config {
   readonly demo: boolean;
   readonly limits: { readonly connections: number; readonly connectionsPerClient: number };
   readonly drainMs: number;
+  /** Absent when the anchor is not sent anywhere. */
+  readonly anchor?: AnchorConfig;
   /** What is allowed but deserves a look, as `daemon.yaml:4 listen.proxy: ...`. */
   readonly warnings: readonly string[];
 }
@@ -186,6 +189,7 @@ function build(file: ConfigFile, place: Place): Config {
     demo: file.demo,
     limits: file.limits,
     drainMs: file.drain,
+    ...(file.anchor === undefined ? {} : { anchor: anchorConfig(file.anchor, at, refuse) }),
     warnings: [...exposedListeners(file, place), ...unusedListeners(file, place)],
   };
   checkListeners(config, refuse);
@@ -243,6 +247,30 @@ function upstreamProxy(file: ConfigFile, at: (path: string) => string, refuse: R
   if (proxy === null) return null;
   const bytes = proxyPasswordFile === undefined ? null : readSideFile(at(proxyPasswordFile), path, refuse);
   return { ...proxy, password: bytes === null ? null : withoutLineEnd(bytes) };
+}
+
+function anchorConfig(
+  { every, syslog, webhook }: NonNullable<ConfigFile["anchor"]>,
+  at: (path: string) => string,
+  refuse: Refuse,
+): AnchorConfig {
+  const { ca, secretFile } = webhook ?? {};
+  const path = ["anchor", "webhook"];
+  const bytes = secretFile === undefined ? null : readSideFile(at(secretFile), [...path, "secretFile"], refuse);
+  const secret = bytes === null ? null : withoutLineEnd(bytes);
+  if (secret?.length === 0) refuse([...path, "secretFile"], "is empty; put random characters into it");
+  return {
+    everyMs: every,
+    syslog: syslog?.address ?? null,
+    webhook:
+      webhook === undefined
+        ? null
+        : {
+            url: webhook.url,
+            ca: ca === undefined ? null : readPem(at(ca), [...path, "ca"], refuse),
+            secret,
+          },
+  };
 }
 
 /** The password without the newline that editors add. The file's own Buffer is zeroed. */

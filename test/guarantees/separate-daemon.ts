@@ -142,10 +142,11 @@ async function launch(t: TestContext, planFile: string, kept: Kept): Promise<Sep
   };
 }
 
-async function fillVault(
+/** A vault with a CA, the credentials and a token for each client. */
+export async function fillVault(
   dataDir: string,
   rootKey: string,
-  options: SeparateOptions,
+  options: Pick<SeparateOptions, "credentials" | "clients">,
 ): Promise<{ tokens: Record<string, string>; caPem: string }> {
   const vault = await createVault(dataDir, { kind: "file", path: rootKey });
   try {

@@ -1,103 +1,26 @@
 import assert from "node:assert/strict";
-import { copyFileSync } from "node:fs";
-import { join } from "node:path";
-import { describe, it, type TestContext } from "node:test";
-import type SQLite from "better-sqlite3";
+import { describe, it } from "node:test";
 import fc from "fast-check";
-import { DatabaseError } from "../../src/store/database.ts";
-import { VaultSealedError, VaultTamperedError } from "../../src/store/errors.ts";
-import { openVault } from "../../src/store/vault.ts";
-import type { Unlocker } from "../../src/store/wrappers.ts";
-import { copyOf, editDatabase, fill, newVault } from "../support/vault-fixture.ts";
-
-const TABLES = ["vault", "wrappers", "categories", "credentials", "versions", "client_tokens", "sealed_blobs", "audit"];
-
-interface Cell {
-  table: string;
-  row: number;
-  column: string;
-}
-
-/** A filled vault, closed; `attack` works on a copy and returns what the store says about it, or null if it is content. */
-async function prepared(t: TestContext) {
-  const { vault, directory, unlocker } = await newVault(t);
-  fill(vault);
-  vault.close();
-  const work = copyOf(t, directory);
-  const attack = async (edit: (db: SQLite.Database) => void): Promise<string | null> => {
-    for (const name of ["vault.db", "audit.anchor"]) copyFileSync(join(directory, name), join(work, name));
-    editDatabase(work, edit);
-    return await complaint(work, unlocker);
-  };
-  return { directory, unlocker, attack };
-}
-
-async function complaint(directory: string, unlocker: Unlocker): Promise<string | null> {
-  let vault: ReturnType<typeof openVault> | null = null;
-  try {
-    vault = openVault(directory);
-    await vault.unseal([unlocker]);
-    const result = vault.verifyAudit();
-    return result.ok ? null : result.problem;
-  } catch (error) {
-    const typed = [VaultTamperedError, VaultSealedError, DatabaseError].some((type) => error instanceof type);
-    assert.ok(typed, `an untyped error: ${String(error)}`);
-    return (error as Error).message;
-  } finally {
-    vault?.close();
-  }
-}
-
-function cellsOf(directory: string): Cell[] {
-  const cells: Cell[] = [];
-  editDatabase(directory, (db) => {
-    for (const table of TABLES) {
-      const rows = db.prepare(`SELECT * FROM ${table}`).all() as object[];
-      for (const [row, values] of rows.entries()) {
-        for (const column of Object.keys(values)) cells.push({ table, row, column });
-      }
-    }
-  });
-  return cells;
-}
-
-/** Changes one bit of a cell and keeps its type, so that SQLite itself has nothing to object to. */
-function flip(db: SQLite.Database, cell: Cell, at: number): void {
-  const { table, column } = cell;
-  const rows = db.prepare(`SELECT * FROM ${table}`).all() as Record<string, unknown>[];
-  const all = rows[cell.row] ?? {};
-  const where = Object.keys(all)
-    .map((name) => `${name} IS @${name}`)
-    .join(" AND ");
-  db.prepare(`UPDATE ${table} SET ${column} = @changed WHERE ${where}`).run({
-    ...all,
-    changed: flipped(all[column], table, column, at),
-  });
-}
-
-function flipped(value: unknown, table: string, column: string, at: number): unknown {
-  if (value === null) return column === "owner_id" ? "user-1" : 1;
-  if (typeof value === "number") return table === "vault" && column === "id" ? value : value + 1000;
-  const bytes = Buffer.from(value as Buffer | string);
-  if (bytes.length === 0) return "planted";
-  bytes.writeUInt8((bytes[at % bytes.length] ?? 0) ^ 1, at % bytes.length);
-  return typeof value === "string" ? bytes.toString("latin1") : bytes;
-}
+import { VaultTamperedError } from "../../src/store/errors.ts";
+import { cellsOf, flip, prepared, tablesOf } from "../support/tampering.ts";
+import { editDatabase, newVault } from "../support/vault-fixture.ts";
 
 describe("G8 bound", () => {
   it("finds a changed bit in every column of every row", async (t) => {
     const { directory, attack } = await prepared(t);
+    for (const [table, rows] of tablesOf(directory)) assert.ok(rows > 0, `${table} has no row to change`);
     assert.equal(await attack(() => undefined), null);
-    for (const cell of cellsOf(directory)) {
-      if (cell.table === "vault" && cell.column === "id") continue;
+    // The audit's rows are alike; audit.test.ts has the attacks on the chain.
+    const cells = cellsOf(directory).filter(({ table, row }) => table !== "audit" || row % 8 === 0);
+    for (const cell of cells) {
       const found = await attack((db) => flip(db, cell, 0));
       assert.notEqual(found, null, `${cell.table}[${cell.row}].${cell.column} was changed and nobody noticed`);
     }
   });
 
-  it("finds it at any byte (property)", async (t) => {
+  it("finds a changed bit at any byte of any column of any row (property)", async (t) => {
     const { directory, attack } = await prepared(t);
-    const cells = cellsOf(directory).filter((cell) => cell.table !== "vault" || cell.column !== "id");
+    const cells = cellsOf(directory);
     const anyCell = fc.constantFrom(...cells);
     const property = fc.asyncProperty(anyCell, fc.nat(4096), async (cell, at) => {
       return (await attack((db) => flip(db, cell, at))) !== null;

@@ -15,6 +15,7 @@ export const CRYPTO: Exceptions = {
 export const SOCKETS: Exceptions = {
   "src/daemon/pipeline/dial.ts": "creates every upstream socket, vets its address and splices the secret",
   "src/daemon/control.ts": "asks its own control socket whether another daemon still listens there",
+  "src/daemon/monitor/anchors.ts": "sends the audit anchor to the operator's own syslog and webhook",
   "src/cli/daemon-client.ts": "talks to the daemon's own Unix socket, never to a network address",
 };
 /** Pure data tables, which may be as long as the data. */

@@ -6,6 +6,7 @@ import SQLite from "better-sqlite3";
 import { Secret } from "../../src/secret.ts";
 import { createVault } from "../../src/store/create-vault.ts";
 import { type UnlockProblemCode, VaultError, VaultSealedError } from "../../src/store/errors.ts";
+import { putRow } from "../../src/store/rows.ts";
 import { openVault, type Vault, type VaultOptions } from "../../src/store/vault.ts";
 import type { Unlocker } from "../../src/store/wrappers.ts";
 import { tempDir } from "./temp-dir.ts";
@@ -90,6 +91,34 @@ export function fill(vault: Vault): void {
   vault.addClientToken("app", { expiresAt: START_MS + 1e9, label: "laptop" }, "ana");
   vault.revokeClientTokens(vault.addClientToken("app", {}, "ana").id, "ana");
   vault.putSealed("ca", secret("ca-private-key"), "ana");
+}
+
+/** As `fill`, and a row in every other table: whatever its content means, the store has to notice a change of it. */
+export function fillEveryTable(vault: Vault): void {
+  fill(vault);
+  const { id: going } = vault.addCredential(newCredential("going"), fields({ api_key: "fmp-key-going" }), "ana");
+  const { id: moving } = vault.addCredential(newCredential("moving"), fields({ api_key: "fmp-key-moving" }), "ana");
+  vault.write((transaction) => {
+    const { db, keys, now } = transaction;
+    const blob = (text: string): Buffer => Buffer.from(text.repeat(4));
+    const dates = { created_at: now, retired_at: now };
+    for (const name of ["trading", "ai"]) {
+      const key = { public_key: blob(`public ${name}`), private_key: blob(`sealed ${name}`) };
+      putRow(db, keys, "category_generations", { name, generation: 7, ...key, ...dates });
+    }
+    const text = '{"phase":"done"}';
+    for (const credential of [going, moving]) {
+      putRow(db, keys, "rotations", { credential, state: `${text} `.repeat(2), updated_at: now });
+      putRow(db, keys, "rotation_policies", { credential, policy: text, updated_at: now });
+    }
+    putRow(db, keys, "removals", { credential: going, removed_at: now, shred_at: now + 1e9 });
+    for (const version of [1, 2]) {
+      const digest = `${version}`.repeat(64);
+      putRow(db, keys, "submissions", { digest, credential: going, version, accepted_at: now });
+    }
+    putRow(db, keys, "retired_roots", { generation: 1, audit_key: blob("sealed"), last_seq: 3, retired_at: now });
+    transaction.note({ actor: "ana", action: "test.fill", object: "vault", detail: {} });
+  });
 }
 
 /** A second connection without any of the store's checks: the attacker who can write the disk. */

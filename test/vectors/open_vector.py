@@ -125,8 +125,14 @@ def check_audit(tables, keys, vault, anchor):
         state += f"{table} {len(rows)}\n".encode() + b"".join(row["mac"] for row in rows)
     check(mac(keys[3], state) == tables["audit"][-1]["state"], "rows fit the last entry")
     found = json.loads(anchor)
-    covered = {"format": 1, "hash": found["hash"], "seq": found["seq"], "vault": vault}
-    check(found["mac"] == mac(keys[4], cj({"anchor": covered})).hex(), "anchor")
+    covered = {name: value for name, value in found.items() if name != "mac"}
+    check(found["mac"] == mac(keys[4], cj({"anchor": covered})).hex() and found["vault"] == vault, "anchor")
+    [header] = tables["vault"]
+    if header.get("digest") is not None:
+        rows = state[state.index(b"categories ") :]
+        check(mac(keys[3], b"rows\n" + rows) == header["digest"], "the header's digest fits the rows")
+        recorded = (found["format"], found["digest"], found["epoch"])
+        check(recorded == (2, header["digest"].hex(), header["epoch"]), "the anchor has the header's epoch and digest")
     check(found["seq"] == len(tables["audit"]) and found["hash"] == previous.hex(), "anchor is the last entry")
 
 
@@ -143,6 +149,8 @@ def main():
     root = open_root(header, wrappers, dump)
     keys = {number: kdf(root, number, context) for number, context in SUBKEYS.items()}
     covered = {name: header[name] for name in ("created_at", "epoch", "format", "vault")}
+    if header.get("digest") is not None:
+        covered["digest"] = header["digest"].hex()
     check(mac(keys[1], cj({**covered, "wrappers": [text(row) for row in wrappers]})) == header["mac"], "header")
     for table in PRIMARY.keys() - {"vault"}:
         for row in tables[table]:

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { VaultTamperedError } from "../../store/errors.ts";
+import { type TamperKind, VaultTamperedError } from "../../store/errors.ts";
 import type { Vault } from "../../store/vault.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, EXIT, usageError } from "../failure.ts";
@@ -61,11 +61,17 @@ async function listEntries(cli: Cli, options: ListOptions): Promise<void> {
 const nextStep =
   "keep the data directory as it is for the investigation and treat the stored keys as exposed;\n" +
   "then put back a backup, vault.db and audit.anchor of the same moment";
+const acknowledge = "or, if you put this copy there yourself: sidekey vault acknowledge-rollback";
 
 /** What stops the vault from opening tells to run this very command. */
 function notOpened(error: unknown): never {
-  if (error instanceof VaultTamperedError) throw new CliError(`${error.object}: ${error.problem}`, { nextStep });
+  if (error instanceof VaultTamperedError) throw changed(`${error.object}: ${error.problem}`, error.kind);
   throw error;
+}
+
+function changed(message: string, kind: TamperKind): CliError {
+  const whole = kind === "rollback" || kind === "anchor";
+  return new CliError(message, { nextStep: whole ? `${nextStep}\n${acknowledge}` : nextStep });
 }
 
 async function verifyChain(cli: Cli, options: VerifyOptions): Promise<void> {
@@ -80,7 +86,7 @@ async function verifyChain(cli: Cli, options: VerifyOptions): Promise<void> {
     return;
   }
   if (!result.ok) {
-    throw new CliError(`the audit record was changed: entry ${result.firstBadSeq}: ${result.problem}`, { nextStep });
+    throw changed(`the audit record was changed: entry ${result.firstBadSeq}: ${result.problem}`, result.kind);
   }
   cli.terminal.status(
     "ok",
