@@ -4,7 +4,7 @@ import type { Config } from "../daemon/config.ts";
 import { locate } from "../daemon/config.ts";
 import { ensureSetup, type SetupResult } from "../daemon/setup.ts";
 import { installConfig } from "../daemon/setup-config.ts";
-import type { Unlocker } from "../store/wrappers.ts";
+import { type Unlocker, wrapperWarnings } from "../store/wrappers.ts";
 import type { Cli } from "./cli.ts";
 import { CliError, usageError } from "./failure.ts";
 import { askOnce, toUnlocker } from "./open-vault.ts";
@@ -43,6 +43,9 @@ export async function prepare(cli: Cli, options: PrepareOptions): Promise<Prepar
     nowMs: cli.now(),
     actor: cli.actor,
   });
+  if (result.created) {
+    for (const warning of wrapperWarnings(unlockers.slice(0, 1))) cli.terminal.warn(warning);
+  }
   return { ...result, notes: [...copied, ...result.notes], config, unlockers };
 }
 

@@ -7,12 +7,21 @@ import { type HttpsAnswer, httpsCall } from "./https-call.ts";
 import { jsonMember, jsonText } from "./json-member.ts";
 import { readSideFile, readTokenFile } from "./side-file.ts";
 
+export interface WebIdentity {
+  /** AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE; null when they are not set */
+  readonly roleArn: string | null;
+  readonly tokenFile: string | null;
+  readonly sessionName: string;
+  /** null for the region's public one */
+  readonly endpoint: string | null;
+}
+
 /** Where AWS credentials come from. Files are read, and services asked, each time the vault is opened. */
 export type AwsCredentialSource =
   /** Two lines, access key id and secret key, or the profile of an AWS credentials file. */
   | { readonly file: string; readonly profile: string }
   /** STS AssumeRoleWithWebIdentity with a token that Kubernetes or a CI system keeps fresh. */
-  | { readonly webIdentity: { roleArn: string; tokenFile: string; sessionName: string; endpoint: string } }
+  | { readonly webIdentity: WebIdentity }
   /** The container agent of ECS or EKS Pod Identity. */
   | { readonly container: { url: string; tokenFile: string | null } }
   /** EC2's instance metadata service, version 2. */
@@ -33,7 +42,7 @@ export async function readAwsCredentials(source: AwsCredentialSource, place: Cal
   if ("file" in source) return fromFile(source.file, source.profile);
   if ("webIdentity" in source) return await fromWebIdentity(source.webIdentity, place);
   if ("container" in source) return await fromContainer(source.container, place);
-  return await fromInstance(new URL(source.instance.url), place);
+  return await fromInstance(parsedUrl(source.instance.url), place);
 }
 
 function fromFile(path: string, profile: string): AwsCredentials {
@@ -109,17 +118,16 @@ function profileOf(lines: readonly Buffer[], profile: string): Buffer[] {
   });
 }
 
-interface WebIdentity {
-  readonly roleArn: string;
-  readonly tokenFile: string;
-  readonly sessionName: string;
-  readonly endpoint: string;
-}
-
 async function fromWebIdentity(identity: WebIdentity, place: CallPlace): Promise<AwsCredentials> {
-  const url = new URL("/", identity.endpoint);
-  const token = readTokenFile(identity.tokenFile, "a web identity token");
-  const role = encodeURIComponent(identity.roleArn);
+  const { roleArn, tokenFile } = identity;
+  if (roleArn === null || tokenFile === null) {
+    const text =
+      "AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE are not set; give this service an identity, or name a file";
+    throw new UnlockError("missing", text);
+  }
+  const url = new URL(identity.endpoint ?? awsEndpoint("sts", place.region));
+  const token = readTokenFile(tokenFile, "a web identity token");
+  const role = encodeURIComponent(roleArn);
   const session = encodeURIComponent(identity.sessionName);
   const before = `Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=${role}&RoleSessionName=${session}&WebIdentityToken=`;
   const body = token.use((bytes) => joinBytes([before, formEncoded(bytes)]));
@@ -131,7 +139,7 @@ async function fromWebIdentity(identity: WebIdentity, place: CallPlace): Promise
   try {
     if (answer.status !== 200) {
       const type = element(answer.body, "Code")?.toString("latin1") ?? null;
-      throw awsRefusal(url.host, { action: `the role ${identity.roleArn}`, status: answer.status, type });
+      throw awsRefusal(url.host, { action: `the role ${roleArn}`, status: answer.status, type });
     }
     const member = (name: string): Secret | null => {
       const found = element(answer.body, name);
@@ -168,7 +176,7 @@ async function fromContainer(
   container: { url: string; tokenFile: string | null },
   place: CallPlace,
 ): Promise<AwsCredentials> {
-  const url = new URL(container.url);
+  const url = parsedUrl(container.url);
   const token = container.tokenFile === null ? null : readTokenFile(container.tokenFile, "the container's token");
   const fields = token === null ? [] : [["authorization", "{token}"] as const];
   const secrets = new Map(token === null ? [] : [["token", token] as const]);
@@ -203,6 +211,17 @@ async function fromInstance(base: URL, { signal }: CallPlace): Promise<AwsCreden
   } finally {
     token.wipe();
   }
+}
+
+function parsedUrl(text: string): URL {
+  const url = URL.parse(text);
+  if (url !== null) return url;
+  throw new UnlockError("malformed", "the address of the credentials in the environment is no URL; correct it");
+}
+
+/** The public endpoint of a service in a region (AWS General Reference, "Service endpoints"). */
+export function awsEndpoint(service: string, region: string): string {
+  return `https://${service}.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`;
 }
 
 function fromJson(url: URL, { status, body }: HttpsAnswer): AwsCredentials {
