@@ -81,10 +81,10 @@ export function toUnlocker(cli: Cli, entry: UnlockConfig): Unlocker {
     return { kind: "file", path, ...timed };
   }
   if ("shares" in entry) {
-    const { shares } = entry;
+    const { shares, ...timed } = entry;
     const read: ReadShares = async (set) =>
       shares === "prompt" ? await promptShares(cli, set) : readShareFiles(shares);
-    return { kind: "shares", read };
+    return { kind: "shares", read, ...timed };
   }
   const read = async (): Promise<Secret> => {
     // What the prompter itself would say is about keys that are being stored.
@@ -93,5 +93,6 @@ export function toUnlocker(cli: Cli, entry: UnlockConfig): Unlocker {
     }
     return await cli.prompter.ask("Vault passphrase", { hidden: true });
   };
-  return { kind: "passphrase", read };
+  const { passphrase: _, ...timed } = entry;
+  return { kind: "passphrase", read, ...timed };
 }

@@ -106,6 +106,7 @@ const EXPECTED: Readonly<Record<string, string>> = {
   object: "map of keys",
   record: "map of keys",
   array: "list",
+  tuple: "list",
 };
 
 /** Names the keys beside an unknown one, because it is usually a misspelling of one of them. */

@@ -9,8 +9,8 @@ import { duration, path, text } from "./config-value.ts";
 /** An entry of `unlock:`, every path absolute. What asks a person becomes an unlocker where the terminal is. */
 export type UnlockConfig =
   | { readonly file: string; readonly timeoutMs?: number }
-  | { readonly passphrase: "prompt" }
-  | { readonly shares: "prompt" | readonly string[] }
+  | { readonly passphrase: "prompt"; readonly timeoutMs?: number }
+  | { readonly shares: "prompt" | readonly string[]; readonly timeoutMs?: number }
   | { readonly unlocker: SystemdUnlocker | ExecUnlocker | TransitUnlocker | AwsKmsUnlocker };
 
 const KINDS = ["file", "passphrase", "systemd", "exec", "vaultTransit", "awsKms", "shares"] as const;
@@ -125,8 +125,9 @@ export function resolveUnlock(entry: UnlockEntry, around: UnlockSurroundings): U
   if (entry.vaultTransit !== undefined)
     return { unlocker: { ...transitUnlocker(entry.vaultTransit, around), ...timed } };
   if (entry.awsKms !== undefined) return { unlocker: { ...awsUnlocker(entry.awsKms, around), ...timed } };
-  if (entry.shares !== undefined) return { shares: entry.shares === "prompt" ? "prompt" : entry.shares.map(at) };
-  return { passphrase: "prompt" };
+  if (entry.shares !== undefined)
+    return { shares: entry.shares === "prompt" ? "prompt" : entry.shares.map(at), ...timed };
+  return { passphrase: "prompt", ...timed };
 }
 
 /** The whole environment of a program that prints the key. */
