@@ -1,4 +1,5 @@
 import { Secret } from "../secret.ts";
+import { joinBytes } from "../store/join-bytes.ts";
 import { countWords, cutShares, SHARE_WORDS } from "../store/wrappers/share-words.ts";
 import type { ShareSet } from "../store/wrappers/shares.ts";
 import { readSideFile } from "../store/wrappers/side-file.ts";
@@ -42,9 +43,7 @@ async function askShare(cli: Cli, label: string, hidden: boolean): Promise<Secre
     if (words >= SHARE_WORDS) return typed;
     const line = await cli.prompter.ask(`  ${words} of ${SHARE_WORDS} words; the rest`, { hidden });
     if (line.length === 0) return typed;
-    const both = typed.use((first) =>
-      line.use((second) => Secret.copyOf(Buffer.concat([first, Buffer.from(" "), second]))),
-    );
+    const both = Secret.adopt(joinBytes([typed, " ", line]));
     typed.wipe();
     line.wipe();
     typed = both;

@@ -4,7 +4,7 @@ import { joinBytes } from "../join-bytes.ts";
 import type { AwsCredentials } from "../sigv4.ts";
 import { awsRefusal } from "./aws-refusal.ts";
 import { type HttpsAnswer, httpsCall } from "./https-call.ts";
-import { jsonMember, jsonText } from "./json-member.ts";
+import { jsonMember } from "./json-member.ts";
 import { readSideFile, readTokenFile } from "./side-file.ts";
 
 export interface WebIdentity {
@@ -52,19 +52,11 @@ function fromFile(path: string, profile: string): AwsCredentials {
     return content.use((bytes) => {
       const lines = linesOf(bytes);
       const isProfiles = lines.some((line) => line[0] === 0x5b);
-      const found = isProfiles ? profileOf(lines, profile) : lines;
-      const [id, key, token] = found;
-      if (
-        id === undefined ||
-        key === undefined ||
-        found.length > 3 ||
-        !/^[A-Z0-9]{16,128}$/.test(id.toString("latin1", 0, 129))
-      ) {
+      const [id, key, token, ...more] = isProfiles ? profileOf(lines, profile) : lines;
+      if (id === undefined || key === undefined || more.length > 0 || !isAccessKeyId(id)) {
         const where = isProfiles ? `has no complete profile ${profile}` : "does not hold AWS credentials";
-        throw new UnlockError(
-          "malformed",
-          `${path} ${where}: ${nextStep}, one per line, or as [${profile}] of an AWS credentials file`,
-        );
+        const forms = `one per line, or as [${profile}] of an AWS credentials file`;
+        throw new UnlockError("malformed", `${path} ${where}: ${nextStep}, ${forms}`);
       }
       const sessionToken = token === undefined ? null : Secret.copyOf(token);
       if (sessionToken === null || isFieldText(sessionToken)) {
@@ -107,15 +99,24 @@ function profileOf(lines: readonly Buffer[], profile: string): Buffer[] {
   const rest = lines.slice(first + 1);
   const next = rest.findIndex((line) => line[0] === 0x5b);
   const own = next < 0 ? rest : rest.slice(0, next);
-  return PROFILE_MEMBERS.flatMap((name) => {
-    for (const line of own) {
-      const equals = line.indexOf(0x3d);
-      if (equals > 0 && trimmed(line.subarray(0, equals)).equals(Buffer.from(name))) {
-        return [trimmed(line.subarray(equals + 1))];
-      }
-    }
-    return [];
-  });
+  const [id, key, token] = PROFILE_MEMBERS.map((name) => settingOf(own, name));
+  if (id === undefined || key === undefined) return [];
+  return token === undefined ? [id, key] : [id, key, token];
+}
+
+function settingOf(lines: readonly Buffer[], name: string): Buffer | undefined {
+  for (const line of lines) {
+    const equals = line.indexOf(0x3d);
+    if (equals > 0 && trimmed(line.subarray(0, equals)).equals(Buffer.from(name)))
+      return trimmed(line.subarray(equals + 1));
+  }
+  return undefined;
+}
+
+/** It is told before it becomes a string: in a file with its lines swapped it would be the secret key. */
+function isAccessKeyId(bytes: Buffer): boolean {
+  const isPlain = (byte: number): boolean => (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5a);
+  return bytes.length >= 16 && bytes.length <= 128 && bytes.every(isPlain);
 }
 
 async function fromWebIdentity(identity: WebIdentity, place: CallPlace): Promise<AwsCredentials> {
@@ -227,18 +228,19 @@ export function awsEndpoint(service: string, region: string): string {
 function fromJson(url: URL, { status, body }: HttpsAnswer): AwsCredentials {
   try {
     if (status !== 200) throw noCredentials(url, status);
-    const id = jsonText(body, ["AccessKeyId"]);
-    const idBytes = id === null ? null : Secret.copyOf(Buffer.from(id, "latin1"));
-    return complete(url, [idBytes, jsonMember(body, ["SecretAccessKey"]), jsonMember(body, ["Token"])]);
+    return complete(url, [
+      jsonMember(body, ["AccessKeyId"]),
+      jsonMember(body, ["SecretAccessKey"]),
+      jsonMember(body, ["Token"]),
+    ]);
   } finally {
     body.fill(0);
   }
 }
 
 function complete(url: URL, [id, secretKey, sessionToken]: readonly (Secret | null)[]): AwsCredentials {
-  const accessKeyId = id?.use((bytes) => bytes.toString("latin1", 0, 129)) ?? "";
-  if (/^[A-Z0-9]{16,128}$/.test(accessKeyId) && secretKey && sessionToken && isFieldText(sessionToken)) {
-    return { accessKeyId, secretKey, sessionToken };
+  if (id?.use(isAccessKeyId) && secretKey && sessionToken && isFieldText(sessionToken)) {
+    return { accessKeyId: id.use((bytes) => bytes.toString("latin1")), secretKey, sessionToken };
   }
   secretKey?.wipe();
   sessionToken?.wipe();

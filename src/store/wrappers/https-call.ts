@@ -71,10 +71,9 @@ function connected({ url, ca }: HttpsCall, signal: AbortSignal): Promise<Socket>
   signal.addEventListener("abort", abort, { once: true });
   socket.once("close", () => signal.removeEventListener("abort", abort));
   return new Promise((resolve, reject) => {
-    socket.once("error", reject);
+    // It stays, so that an error between two listeners ends nothing but this call.
+    socket.on("error", reject);
     socket.once(secure ? "secureConnect" : "connect", () => {
-      // The request listens from here on.
-      socket.off("error", reject);
       resolve(socket);
     });
   });
