@@ -5,7 +5,7 @@ import { locate } from "../daemon/config.ts";
 import { ensureSetup, type SetupResult } from "../daemon/setup.ts";
 import { installConfig } from "../daemon/setup-config.ts";
 import { VaultSealedError, VaultTamperedError } from "../store/errors.ts";
-import type { Unlocker } from "../store/wrappers.ts";
+import { type Unlocker, wrapperWarnings } from "../store/wrappers.ts";
 import type { Cli } from "./cli.ts";
 import { CliError, usageError } from "./failure.ts";
 import { askOnce, toUnlocker } from "./open-vault.ts";
@@ -47,6 +47,9 @@ export async function prepare(cli: Cli, options: PrepareOptions): Promise<Prepar
     actor: cli.actor,
   });
   const result = options.maySeal === true ? await setup.catch(sealedSetup) : await setup;
+  if (result.created) {
+    for (const warning of wrapperWarnings(unlockers.slice(0, 1))) cli.terminal.warn(warning);
+  }
   return { ...result, notes: [...copied, ...result.notes], config, unlockers };
 }
 

@@ -26,6 +26,8 @@ export interface Terminal {
   flush(): Promise<void>;
   /** Whole lines of the daemon's log, on stderr. */
   log(lines: Buffer): void;
+  /** Bytes of a secret that is shown once, on stdout. When it resolves they have left and may be wiped. */
+  secret(bytes: Uint8Array): Promise<void>;
   /** Text without a newline, on stderr, for a question. */
   prompt(text: string): void;
   /** Typed bytes of a value that is no secret, shown as they are typed. */
@@ -90,6 +92,7 @@ export function createTerminal(streams: TerminalStreams): Terminal {
         await new Promise<void>((resolve) => stream.write("", () => resolve()));
       }
     },
+    secret: (bytes) => new Promise((resolve) => streams.out.write(bytes, () => resolve())),
     log: (lines) => {
       streams.err.write(lines);
     },

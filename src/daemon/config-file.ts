@@ -4,6 +4,8 @@ import { formatPath, type PolicyProblem } from "../policy/problem.ts";
 import type { YamlFile } from "../providers/yaml-document.ts";
 import { parseIpPort, parseLocalName, parseProxyUrl } from "./config-address.ts";
 import { anchorSchema } from "./config-anchor.ts";
+import { duration, path, text } from "./config-value.ts";
+import { unlockEntry } from "./unlock-config.ts";
 
 /** Longest time that usage may be kept, in days. */
 const MAX_KEEP_DAYS = 3650;
@@ -11,26 +13,6 @@ const MAX_KEEP_DAYS = 3650;
 /** How often a key may be checked. */
 const MIN_CHECK_MS = 60_000;
 const MAX_CHECK_MS = 7 * 86_400_000;
-
-/** A string that `parse` turns into a value; what it throws becomes the problem's text. */
-function text<T>(parse: (value: string) => T) {
-  return z.string().transform((value, context): T => {
-    try {
-      return parse(value);
-    } catch (error) {
-      context.addIssue({ code: "custom", message: error instanceof Error ? error.message : "is not valid" });
-      return z.NEVER;
-    }
-  });
-}
-
-function duration(leastMs: number, mostMs: number) {
-  return text((value) => {
-    const ms = parseDuration(value);
-    if (ms < leastMs || ms > mostMs) throw new Error(`${value} is out of range; write ${leastMs}ms to ${mostMs}ms`);
-    return ms;
-  });
-}
 
 function days(value: string): number {
   const match = /^([1-9][0-9]{0,3})d$/.exec(value);
@@ -48,10 +30,8 @@ function checkInterval(value: string): number | null {
   return ms;
 }
 
-const path = z.string().min(1, "is empty; write a path");
 const address = text(parseIpPort);
 const upstreamHost = z.strictObject({ address, ca: path.optional() });
-const unlock = z.strictObject({ file: path.optional(), passphrase: z.literal("prompt").optional() });
 
 const schema = z.strictObject({
   version: z.literal(1),
@@ -65,7 +45,7 @@ const schema = z.strictObject({
     })
     .prefault({}),
   localNames: z.array(text(parseLocalName)).max(100).default(["localhost", "sidekey"]),
-  unlock: z.array(unlock.transform(oneWrapper)).min(1, "is empty; name at least one way to unlock").optional(),
+  unlock: z.array(unlockEntry).min(1, "is empty; name at least one way to unlock").optional(),
   policy: path.nullable().default(null),
   providers: path.nullable().default(null),
   upstream: z
@@ -94,15 +74,6 @@ const schema = z.strictObject({
   drain: duration(0, 600_000).prefault("10s"),
   anchor: anchorSchema(duration(1_000, 86_400_000).prefault("1m"), text).optional(),
 });
-
-type Unlock = { file: string } | { passphrase: "prompt" };
-
-function oneWrapper(entry: z.output<typeof unlock>, context: z.RefinementCtx): Unlock {
-  if (entry.file !== undefined && entry.passphrase === undefined) return { file: entry.file };
-  if (entry.passphrase !== undefined && entry.file === undefined) return { passphrase: entry.passphrase };
-  context.addIssue({ code: "custom", message: "write exactly one of `file: <path>` and `passphrase: prompt`" });
-  return z.NEVER;
-}
 
 /** daemon.yaml as written, with defaults, durations in milliseconds and addresses parsed. */
 export type ConfigFile = z.output<typeof schema>;
@@ -151,17 +122,26 @@ const EXPECTED: Readonly<Record<string, string>> = {
   object: "map of keys",
   record: "map of keys",
   array: "list",
+  tuple: "list",
 };
 
 /** Names the keys beside an unknown one, because it is usually a misspelling of one of them. */
 function knownKeys(at: readonly (string | number)[]): string {
-  let here: unknown = schema;
+  let here: unknown = bare(schema);
   for (const step of at) {
-    while (here instanceof z.ZodPrefault || here instanceof z.ZodOptional || here instanceof z.ZodDefault) {
-      here = here.unwrap();
-    }
-    here = here instanceof z.ZodObject ? here.shape[String(step)] : undefined;
+    if (here instanceof z.ZodArray) here = bare(here.element);
+    else here = here instanceof z.ZodObject ? bare(here.shape[String(step)]) : undefined;
   }
-  while (here instanceof z.ZodPrefault) here = here.unwrap();
   return here instanceof z.ZodObject ? Object.keys(here.shape).join(", ") : "";
+}
+
+/** A schema without what says that it may be missing or becomes something else. */
+function bare(schema: unknown): unknown {
+  let here = schema;
+  for (;;) {
+    if (here instanceof z.ZodPrefault || here instanceof z.ZodOptional || here instanceof z.ZodDefault)
+      here = here.unwrap();
+    else if (here instanceof z.ZodPipe) here = here.in;
+    else return here;
+  }
 }

@@ -1,11 +1,12 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { formatProblem, type PolicyProblem } from "../policy/problem.ts";
+import { formatPath, formatProblem, type PolicyProblem } from "../policy/problem.ts";
 import { parseYamlStrict, type YamlFile, YamlProblem } from "../providers/yaml-document.ts";
 import { Secret } from "../secret.ts";
 import { isLoopbackAddress, parseUpstreamName } from "./config-address.ts";
 import type { AnchorConfig } from "./config-anchor.ts";
 import { type ConfigFile, validateConfigFile } from "./config-file.ts";
+import { resolveUnlock, type UnlockConfig } from "./unlock-config.ts";
 
 /** Largest certificate or password file, in bytes. */
 const MAX_SIDE_FILE_BYTES = 256 * 1024;
@@ -33,8 +34,6 @@ export interface UpstreamProxyConfig {
   readonly user: string | null;
   readonly password: Secret | null;
 }
-
-export type UnlockConfig = { readonly file: string } | { readonly passphrase: "prompt" };
 
 /** daemon.yaml with defaults filled in, every path absolute, every duration in milliseconds. */
 export interface Config {
@@ -120,7 +119,8 @@ export function loadConfig(sources: ConfigSources = {}): Config {
   const { value, lineOf } = text === null ? NO_FILE : parse(text, file);
   const checked = validateConfigFile(value, lineOf);
   if (!checked.ok) throw new ConfigError(CONFIG_FILE, checked.problems);
-  return build(checked.file, { file: text === null ? null : file, configDir, dataDir, lineOf });
+  const environment = sources.env ?? processEnvironment();
+  return build(checked.file, { file: text === null ? null : file, configDir, dataDir, lineOf, environment });
 }
 
 const NO_FILE: YamlFile = { value: null, lineOf: () => ({ line: 1, column: 1 }) };
@@ -160,14 +160,15 @@ interface Place {
   /** From `--data` or the environment. */
   dataDir: string | null;
   lineOf: YamlFile["lineOf"];
+  environment: Environment;
 }
 
 function build(file: ConfigFile, place: Place): Config {
   const root = dirname(place.configDir);
   const at = (path: string): string => resolve(root, path);
   const problems: PolicyProblem[] = [];
-  const refuse = (path: readonly string[], message: string): void => {
-    problems.push({ ...place.lineOf(path), path: path.join("."), message });
+  const refuse = (path: readonly (string | number)[], message: string): void => {
+    problems.push({ ...place.lineOf(path), path: formatPath(path), message });
   };
   const dataDir = place.dataDir ?? at(file.data);
   const config: Config = {
@@ -176,9 +177,10 @@ function build(file: ConfigFile, place: Place): Config {
     configDir: place.configDir,
     listen: { ...file.listen, proxySocket: file.listen.proxySocket === null ? null : at(file.listen.proxySocket) },
     localNames: file.localNames,
-    unlock: file.unlock?.map((entry) => ("file" in entry ? { file: at(entry.file) } : entry)) ?? [
-      { file: join(dataDir, "root.key") },
-    ],
+    unlock: file.unlock?.map((entry, index) => {
+      const pem = (path: string, keys: readonly string[]) => readPem(path, ["unlock", index, ...keys], refuse);
+      return resolveUnlock(entry, { at, environment: place.environment, readPem: pem });
+    }) ?? [{ file: join(dataDir, "root.key") }],
     policyFile: file.policy === null ? join(place.configDir, "policy.yaml") : at(file.policy),
     providersDir: file.providers === null ? join(place.configDir, "providers") : at(file.providers),
     upstream: { hosts: upstreamHosts(file, at, refuse), proxy: upstreamProxy(file, at, refuse) },
@@ -197,7 +199,7 @@ function build(file: ConfigFile, place: Place): Config {
   return config;
 }
 
-type Refuse = (path: readonly string[], message: string) => void;
+type Refuse = (path: readonly (string | number)[], message: string) => void;
 
 function upstreamHosts(file: ConfigFile, at: (path: string) => string, refuse: Refuse): Map<string, UpstreamHost> {
   const hosts = new Map<string, UpstreamHost>();
@@ -219,7 +221,7 @@ function hostKey(name: string, refuse: (message: string) => void): string | null
   }
 }
 
-function readPem(file: string, path: readonly string[], refuse: Refuse): string | null {
+function readPem(file: string, path: readonly (string | number)[], refuse: Refuse): string | null {
   const bytes = readSideFile(file, path, refuse);
   if (bytes === null) return null;
   const text = bytes.toString("utf8");
@@ -228,7 +230,7 @@ function readPem(file: string, path: readonly string[], refuse: Refuse): string 
   return null;
 }
 
-function readSideFile(file: string, path: readonly string[], refuse: Refuse): Buffer | null {
+function readSideFile(file: string, path: readonly (string | number)[], refuse: Refuse): Buffer | null {
   try {
     if (statSync(file).size <= MAX_SIDE_FILE_BYTES) return readFileSync(file);
     refuse(path, `${file} is larger than ${MAX_SIDE_FILE_BYTES} bytes; is it the right file?`);

@@ -4,7 +4,7 @@ import { prepareWrapper, storeWrapper } from "../../store/prepared-wrapper.ts";
 import type { Unlocker } from "../../store/wrappers.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, usageError } from "../failure.ts";
-import { toUnlocker, withVault } from "../open-vault.ts";
+import { configuredUnlockers, withVault } from "../open-vault.ts";
 import { newPassphrase } from "../secret-input.ts";
 
 interface RekeyOptions {
@@ -23,7 +23,7 @@ export function registerVaultRekey(vault: Command, cli: Cli): void {
 }
 
 async function rekey(cli: Cli, id: string, options: RekeyOptions): Promise<void> {
-  const present = cli.config().unlock.map((entry) => toUnlocker(cli, entry));
+  const present = configuredUnlockers(cli);
   await withVault(cli, async (vault) => {
     const old = vault.listWrappers().find((wrapper) => wrapper.id === id);
     if (old === undefined) {

@@ -4,7 +4,7 @@ import { openVault } from "../../store/vault.ts";
 import type { Unlocker } from "../../store/wrappers.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, EXIT } from "../failure.ts";
-import { requireVault, toUnlocker, withVault } from "../open-vault.ts";
+import { configuredUnlockers, requireVault, toUnlocker, withVault } from "../open-vault.ts";
 
 /** `vault seal|unseal`: takes the keys out of the running daemon's memory and gives them back. */
 export function registerVaultSeal(vault: Command, cli: Cli): void {
@@ -78,5 +78,5 @@ export function chosenUnlockers(cli: Cli, options: { passphrase?: boolean; keyFi
   const chosen: Unlocker[] = [];
   if (options.keyFile !== undefined) chosen.push({ kind: "file", path: options.keyFile });
   if (options.passphrase === true) chosen.push(toUnlocker(cli, { passphrase: "prompt" }));
-  return chosen.length > 0 ? chosen : cli.config().unlock.map((entry) => toUnlocker(cli, entry));
+  return chosen.length > 0 ? chosen : configuredUnlockers(cli);
 }

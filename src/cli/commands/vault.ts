@@ -4,17 +4,18 @@ import { VaultSealedError, VaultTamperedError } from "../../store/errors.ts";
 import { openVault } from "../../store/vault.ts";
 import type { Cli } from "../cli.ts";
 import { EXIT } from "../failure.ts";
-import { readVault, requireVault, toUnlocker, withVault } from "../open-vault.ts";
-import { formatTime, renderFacts, renderTable } from "../output.ts";
-import { newPassphrase } from "../secret-input.ts";
+import { requireVault, toUnlocker } from "../open-vault.ts";
+import { renderFacts } from "../output.ts";
 import { compareRecords } from "./audit-checkpoint.ts";
 import { registerAcknowledge } from "./vault-acknowledge.ts";
 import { registerVaultPublicKey } from "./vault-public-key.ts";
 import { registerVaultRekey } from "./vault-rekey.ts";
 import { registerVaultRotate } from "./vault-rotate.ts";
 import { registerVaultSeal } from "./vault-seal.ts";
+import { registerShares } from "./vault-shares.ts";
+import { registerWrapper } from "./vault-wrapper.ts";
 
-/** `vault status|wrapper list|wrapper add passphrase`. */
+/** `vault status`, and the groups `vault wrapper` and `vault shares`. */
 export function registerVault(program: Command, cli: Cli): void {
   const vault = program.command("vault").description("the sealed store and the ways to open it");
   vault
@@ -28,19 +29,8 @@ export function registerVault(program: Command, cli: Cli): void {
   registerVaultRekey(vault, cli);
   registerAcknowledge(vault, cli);
   registerVaultPublicKey(vault, cli);
-  const wrapper = vault.command("wrapper").description("ways to open the vault; any one opens it");
-  wrapper
-    .command("list")
-    .description("all wrappers")
-    .option("--json", "as JSON")
-    .action((options: { json?: boolean }) => listWrappers(cli, options.json === true));
-  wrapper
-    .command("add")
-    .description("add a way to open the vault")
-    .command("passphrase")
-    .description("a passphrase, asked for twice without showing it")
-    .option("--stdin", "read it from stdin")
-    .action((options: { stdin?: boolean }) => addPassphrase(cli, options.stdin === true));
+  registerWrapper(vault, cli);
+  registerShares(vault, cli);
 }
 
 async function showStatus(cli: Cli, options: { json?: boolean; anchor?: string }): Promise<void> {
@@ -86,21 +76,4 @@ function categoryText({ name, generation, state, retired }: Category): string {
     ...(retired.length > 0 ? ["rotation not finished"] : []),
   ];
   return `${name} ${generation}${notes.length > 0 ? ` (${notes.join(", ")})` : ""}`;
-}
-
-async function listWrappers(cli: Cli, json: boolean): Promise<void> {
-  const wrappers = await readVault(cli, (vault) => vault.listWrappers());
-  if (json) return cli.terminal.json(wrappers);
-  const rows = wrappers.map((wrapper) => [wrapper.id, wrapper.kind, formatTime(wrapper.createdAt)]);
-  cli.terminal.out(renderTable(["id", "kind", "created"], rows));
-}
-
-async function addPassphrase(cli: Cli, stdin: boolean): Promise<void> {
-  const unlockers = cli.config().unlock.map((entry) => toUnlocker(cli, entry));
-  await withVault(cli, async (vault) => {
-    const passphrase = await newPassphrase({ input: cli.stdin, prompter: cli.prompter }, stdin);
-    const added = { kind: "passphrase" as const, read: async () => passphrase };
-    await vault.addWrapper(added, unlockers, cli.actor);
-  });
-  cli.terminal.note("added; to use it at start put `{ passphrase: prompt }` under `unlock:` in daemon.yaml");
 }

@@ -4,15 +4,24 @@ import { joinBytes } from "../join-bytes.ts";
 import type { AwsCredentials } from "../sigv4.ts";
 import { awsRefusal } from "./aws-refusal.ts";
 import { type HttpsAnswer, httpsCall } from "./https-call.ts";
-import { jsonMember, jsonText } from "./json-member.ts";
+import { jsonMember } from "./json-member.ts";
 import { readSideFile, readTokenFile } from "./side-file.ts";
+
+export interface WebIdentity {
+  /** AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE; null when they are not set */
+  readonly roleArn: string | null;
+  readonly tokenFile: string | null;
+  readonly sessionName: string;
+  /** null for the region's public one */
+  readonly endpoint: string | null;
+}
 
 /** Where AWS credentials come from. Files are read, and services asked, each time the vault is opened. */
 export type AwsCredentialSource =
   /** Two lines, access key id and secret key, or the profile of an AWS credentials file. */
   | { readonly file: string; readonly profile: string }
   /** STS AssumeRoleWithWebIdentity with a token that Kubernetes or a CI system keeps fresh. */
-  | { readonly webIdentity: { roleArn: string; tokenFile: string; sessionName: string; endpoint: string } }
+  | { readonly webIdentity: WebIdentity }
   /** The container agent of ECS or EKS Pod Identity. */
   | { readonly container: { url: string; tokenFile: string | null } }
   /** EC2's instance metadata service, version 2. */
@@ -33,7 +42,7 @@ export async function readAwsCredentials(source: AwsCredentialSource, place: Cal
   if ("file" in source) return fromFile(source.file, source.profile);
   if ("webIdentity" in source) return await fromWebIdentity(source.webIdentity, place);
   if ("container" in source) return await fromContainer(source.container, place);
-  return await fromInstance(new URL(source.instance.url), place);
+  return await fromInstance(parsedUrl(source.instance.url), place);
 }
 
 function fromFile(path: string, profile: string): AwsCredentials {
@@ -43,19 +52,11 @@ function fromFile(path: string, profile: string): AwsCredentials {
     return content.use((bytes) => {
       const lines = linesOf(bytes);
       const isProfiles = lines.some((line) => line[0] === 0x5b);
-      const found = isProfiles ? profileOf(lines, profile) : lines;
-      const [id, key, token] = found;
-      if (
-        id === undefined ||
-        key === undefined ||
-        found.length > 3 ||
-        !/^[A-Z0-9]{16,128}$/.test(id.toString("latin1", 0, 129))
-      ) {
+      const [id, key, token, ...more] = isProfiles ? profileOf(lines, profile) : lines;
+      if (id === undefined || key === undefined || more.length > 0 || !isAccessKeyId(id)) {
         const where = isProfiles ? `has no complete profile ${profile}` : "does not hold AWS credentials";
-        throw new UnlockError(
-          "malformed",
-          `${path} ${where}: ${nextStep}, one per line, or as [${profile}] of an AWS credentials file`,
-        );
+        const forms = `one per line, or as [${profile}] of an AWS credentials file`;
+        throw new UnlockError("malformed", `${path} ${where}: ${nextStep}, ${forms}`);
       }
       const sessionToken = token === undefined ? null : Secret.copyOf(token);
       if (sessionToken === null || isFieldText(sessionToken)) {
@@ -98,28 +99,36 @@ function profileOf(lines: readonly Buffer[], profile: string): Buffer[] {
   const rest = lines.slice(first + 1);
   const next = rest.findIndex((line) => line[0] === 0x5b);
   const own = next < 0 ? rest : rest.slice(0, next);
-  return PROFILE_MEMBERS.flatMap((name) => {
-    for (const line of own) {
-      const equals = line.indexOf(0x3d);
-      if (equals > 0 && trimmed(line.subarray(0, equals)).equals(Buffer.from(name))) {
-        return [trimmed(line.subarray(equals + 1))];
-      }
-    }
-    return [];
-  });
+  const [id, key, token] = PROFILE_MEMBERS.map((name) => settingOf(own, name));
+  if (id === undefined || key === undefined) return [];
+  return token === undefined ? [id, key] : [id, key, token];
 }
 
-interface WebIdentity {
-  readonly roleArn: string;
-  readonly tokenFile: string;
-  readonly sessionName: string;
-  readonly endpoint: string;
+function settingOf(lines: readonly Buffer[], name: string): Buffer | undefined {
+  for (const line of lines) {
+    const equals = line.indexOf(0x3d);
+    if (equals > 0 && trimmed(line.subarray(0, equals)).equals(Buffer.from(name)))
+      return trimmed(line.subarray(equals + 1));
+  }
+  return undefined;
+}
+
+/** It is told before it becomes a string: in a file with its lines swapped it would be the secret key. */
+function isAccessKeyId(bytes: Buffer): boolean {
+  const isPlain = (byte: number): boolean => (byte >= 0x30 && byte <= 0x39) || (byte >= 0x41 && byte <= 0x5a);
+  return bytes.length >= 16 && bytes.length <= 128 && bytes.every(isPlain);
 }
 
 async function fromWebIdentity(identity: WebIdentity, place: CallPlace): Promise<AwsCredentials> {
-  const url = new URL("/", identity.endpoint);
-  const token = readTokenFile(identity.tokenFile, "a web identity token");
-  const role = encodeURIComponent(identity.roleArn);
+  const { roleArn, tokenFile } = identity;
+  if (roleArn === null || tokenFile === null) {
+    const text =
+      "AWS_ROLE_ARN and AWS_WEB_IDENTITY_TOKEN_FILE are not set; give this service an identity, or name a file";
+    throw new UnlockError("missing", text);
+  }
+  const url = new URL(identity.endpoint ?? awsEndpoint("sts", place.region));
+  const token = readTokenFile(tokenFile, "a web identity token");
+  const role = encodeURIComponent(roleArn);
   const session = encodeURIComponent(identity.sessionName);
   const before = `Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=${role}&RoleSessionName=${session}&WebIdentityToken=`;
   const body = token.use((bytes) => joinBytes([before, formEncoded(bytes)]));
@@ -131,7 +140,7 @@ async function fromWebIdentity(identity: WebIdentity, place: CallPlace): Promise
   try {
     if (answer.status !== 200) {
       const type = element(answer.body, "Code")?.toString("latin1") ?? null;
-      throw awsRefusal(url.host, { action: `the role ${identity.roleArn}`, status: answer.status, type });
+      throw awsRefusal(url.host, { action: `the role ${roleArn}`, status: answer.status, type });
     }
     const member = (name: string): Secret | null => {
       const found = element(answer.body, name);
@@ -168,7 +177,7 @@ async function fromContainer(
   container: { url: string; tokenFile: string | null },
   place: CallPlace,
 ): Promise<AwsCredentials> {
-  const url = new URL(container.url);
+  const url = parsedUrl(container.url);
   const token = container.tokenFile === null ? null : readTokenFile(container.tokenFile, "the container's token");
   const fields = token === null ? [] : [["authorization", "{token}"] as const];
   const secrets = new Map(token === null ? [] : [["token", token] as const]);
@@ -205,21 +214,33 @@ async function fromInstance(base: URL, { signal }: CallPlace): Promise<AwsCreden
   }
 }
 
+function parsedUrl(text: string): URL {
+  const url = URL.parse(text);
+  if (url !== null) return url;
+  throw new UnlockError("malformed", "the address of the credentials in the environment is no URL; correct it");
+}
+
+/** The public endpoint of a service in a region (AWS General Reference, "Service endpoints"). */
+export function awsEndpoint(service: string, region: string): string {
+  return `https://${service}.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`;
+}
+
 function fromJson(url: URL, { status, body }: HttpsAnswer): AwsCredentials {
   try {
     if (status !== 200) throw noCredentials(url, status);
-    const id = jsonText(body, ["AccessKeyId"]);
-    const idBytes = id === null ? null : Secret.copyOf(Buffer.from(id, "latin1"));
-    return complete(url, [idBytes, jsonMember(body, ["SecretAccessKey"]), jsonMember(body, ["Token"])]);
+    return complete(url, [
+      jsonMember(body, ["AccessKeyId"]),
+      jsonMember(body, ["SecretAccessKey"]),
+      jsonMember(body, ["Token"]),
+    ]);
   } finally {
     body.fill(0);
   }
 }
 
 function complete(url: URL, [id, secretKey, sessionToken]: readonly (Secret | null)[]): AwsCredentials {
-  const accessKeyId = id?.use((bytes) => bytes.toString("latin1", 0, 129)) ?? "";
-  if (/^[A-Z0-9]{16,128}$/.test(accessKeyId) && secretKey && sessionToken && isFieldText(sessionToken)) {
-    return { accessKeyId, secretKey, sessionToken };
+  if (id?.use(isAccessKeyId) && secretKey && sessionToken && isFieldText(sessionToken)) {
+    return { accessKeyId: id.use((bytes) => bytes.toString("latin1")), secretKey, sessionToken };
   }
   secretKey?.wipe();
   sessionToken?.wipe();

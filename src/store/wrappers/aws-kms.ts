@@ -4,7 +4,7 @@ import { base64Encode } from "../crypto.ts";
 import { UnlockError } from "../errors.ts";
 import { joinBytes } from "../join-bytes.ts";
 import { type AwsCredentials, SESSION_TOKEN_FIELD, signAwsRequest } from "../sigv4.ts";
-import { type AwsCredentialSource, readAwsCredentials } from "./aws-credentials.ts";
+import { type AwsCredentialSource, awsEndpoint, readAwsCredentials } from "./aws-credentials.ts";
 import { awsRefusal } from "./aws-refusal.ts";
 import { type HttpsAnswer, httpsCall } from "./https-call.ts";
 import { jsonMember, jsonText } from "./json-member.ts";
@@ -67,11 +67,6 @@ export async function openAwsKms(unlocker: AwsKmsUnlocker, context: OpenContext)
 /** Must be the same, to the letter, when it is decrypted; CloudTrail shows it. */
 function encryptionContext({ vault, wrapper }: Place): string {
   return canonicalJson({ purpose: "sidekey root key", vault, wrapper });
-}
-
-/** The public endpoint of a service in a region (AWS General Reference, "Service endpoints"). */
-export function awsEndpoint(service: string, region: string): string {
-  return `https://${service}.${region}.amazonaws.com${region.startsWith("cn-") ? ".cn" : ""}`;
 }
 
 interface KmsRequest {

@@ -71,10 +71,9 @@ function connected({ url, ca }: HttpsCall, signal: AbortSignal): Promise<Socket>
   signal.addEventListener("abort", abort, { once: true });
   socket.once("close", () => signal.removeEventListener("abort", abort));
   return new Promise((resolve, reject) => {
-    socket.once("error", reject);
+    // It stays, so that an error between two listeners ends nothing but this call.
+    socket.on("error", reject);
     socket.once(secure ? "secureConnect" : "connect", () => {
-      // The request listens from here on.
-      socket.off("error", reject);
       resolve(socket);
     });
   });
@@ -158,9 +157,15 @@ function tooLong(url: URL): UnlockError {
 
 function unreachable(url: URL, error: unknown): UnlockError {
   const code = error instanceof Error && "code" in error ? String(error.code) : "no answer";
-  if (/CERT|SIGNATURE|ISSUER|^ERR_(?:TLS|SSL)|^EPROTO/.test(code)) {
-    const text = `${url.host}: its TLS certificate is not accepted (${code}); name its authority with \`ca:\`, or correct the address`;
-    return new UnlockError("unreachable", text);
+  if (/CERT|SIGNATURE|ISSUER/.test(code)) {
+    const next = "name its authority with `ca:`, or correct the address";
+    return new UnlockError("unreachable", `${url.host}: its TLS certificate is not accepted (${code}); ${next}`);
+  }
+  if (/^ERR_(?:TLS|SSL)|^EPROTO/.test(code)) {
+    return new UnlockError(
+      "unreachable",
+      `${url.host} does not speak TLS 1.2 or newer (${code}); is it the right port?`,
+    );
   }
   return new UnlockError("unreachable", `${url.host} cannot be reached (${code}); check the address and the network`);
 }

@@ -35,11 +35,14 @@ export function shareInWords(share: Share): Secret {
   const body = bodyOf(share);
   const sum = sha256(body);
   const bytes = joinBytes([body, sum.subarray(0, CHECKSUM_BYTES)]);
-  const parts = [...bytes].flatMap((byte, index) => {
+  const parts: (Buffer | string)[] = [];
+  bytes.forEach((byte, index) => {
     const last = (index + 1) % WORDS_PER_LINE === 0 || index === SHARE_WORDS - 1;
-    return [WORD_BYTES[byte] ?? Buffer.alloc(0), last ? "\n" : " "];
+    parts.push(WORD_BYTES[byte] ?? Buffer.alloc(0), last ? "\n" : " ");
   });
   const text = Secret.adopt(joinBytes(parts));
+  // The order of the words is the secret.
+  parts.fill("");
   for (const used of [body, sum, bytes]) used.fill(0);
   return text;
 }
