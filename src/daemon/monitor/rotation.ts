@@ -150,12 +150,12 @@ export class Rotations {
   }
 
   #test(credential: Credential, rotation: Rotation): void {
-    const { prober, now } = this.#options;
+    const { prober, provider, now } = this.#options;
     const version = rotation.to;
     if (version === null || this.#probing.has(credential.id)) return;
     if (rotation.nextTryAt !== null && rotation.nextTryAt > now()) return;
-    if (prober === null) {
-      this.#send(credential.id, { kind: "tested", version, meaning: "valid", detail: "not tested" });
+    if (prober === null || provider(credential.provider)?.probe === null) {
+      this.#send(credential.id, { kind: "tested", version, meaning: "valid", detail: "nothing to test it with" });
       return;
     }
     this.#probing.add(credential.id);

@@ -27,14 +27,17 @@ export interface Chooser {
   choose(route: Route, identity: Identity, authority: string, nowMs: number): Choice | null;
 }
 
+/** Whether a version may be used: false once its provider has refused it. Asked for every request. */
+export type Usable = (credentialId: string, version: number) => boolean;
+
 /** Rotation state (whose turn it is) is kept per route and forgotten with the chooser. */
-export function createChooser(table: CredentialTable): Chooser {
+export function createChooser(table: CredentialTable, healthy: Usable = () => true): Chooser {
   const turns = new Map<string, number>();
   return {
     choose(route, identity, authority, nowMs) {
       if (route.provider.auth.every((rule) => rule.scheme === "none")) return null;
       const usable = (credential: Credential | undefined) =>
-        isUsable(credential, authority, nowMs) ? inVersion(credential, identity, table.ramps) : null;
+        isUsable(credential, authority, nowMs) ? inVersion(credential, identity, table.ramps, healthy) : null;
       const owned = ownCredential(route, identity, table);
       if (owned) return usable(owned) ?? fail(route, `no credential of user ${identity.user ?? ""}`);
       for (const name of ordered(route, turns)) {
@@ -76,12 +79,23 @@ function isUsable(credential: Credential | undefined, authority: string, nowMs: 
   return boundTo(credential, authority);
 }
 
-/** The current version, or the one that takes over when this client's turn has come. */
-function inVersion(credential: Credential, identity: Identity, ramps: CredentialTable["ramps"]): Choice | null {
-  const ramp = ramps.size === 0 ? undefined : ramps.get(credential.id);
-  if (ramp !== undefined && bucketOf(credential.id, identity) < ramp.percent) return { credential, version: ramp.to };
+/**
+ * The current version, or the one that takes over when this client's turn has come. A new version that the provider
+ * has refused leaves its clients on the current one.
+ */
+function inVersion(
+  credential: Credential,
+  identity: Identity,
+  ramps: CredentialTable["ramps"],
+  healthy: Usable,
+): Choice | null {
+  const { id } = credential;
+  const ramp = ramps.size === 0 ? undefined : ramps.get(id);
+  if (ramp !== undefined && bucketOf(id, identity) < ramp.percent && healthy(id, ramp.to)) {
+    return { credential, version: ramp.to };
+  }
   const current = credential.versions.find((version) => version.stage === "current");
-  return current ? { credential, version: current.number } : null;
+  return current && healthy(id, current.number) ? { credential, version: current.number } : null;
 }
 
 /** A stored host without a port means 443. */
@@ -92,7 +106,7 @@ export function boundTo(credential: Credential, authority: string): boolean {
 function fail(route: Route, which: string): never {
   throw new ProxyError(
     "no_usable_credential",
-    `route ${route.id}: ${which} exists, is enabled, unexpired and bound to this host; see \`sidekey credential list\`, add one with \`sidekey credential add ${route.provider.id}\``,
+    `route ${route.id}: ${which} exists, is enabled, unexpired, bound to this host and accepted by its provider; see \`sidekey credential list\`, add one with \`sidekey credential add ${route.provider.id}\``,
     { route: route.id },
   );
 }
