@@ -199,7 +199,7 @@ function moveRotations(base: Base, { source }: PolicyParts, { alerts, probe }: M
     prober: { probe },
     alerts,
     uses: (id, version) => base.secrets.users(id, version),
-    settleMs: () => longestWaitMs(source.current()),
+    settleMs: (provider) => longestWaitMs(source.current(), provider),
     now: Date.now,
     setTimer: nodeTimer,
     onFailure: failureLogger(base.log, "rotation"),

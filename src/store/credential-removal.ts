@@ -1,7 +1,7 @@
 import { type Credential, getCredential, listRemoved, type RemovedCredential } from "./credentials.ts";
 import { VaultError } from "./errors.ts";
 import type { VaultTransaction, VaultView } from "./ledger.ts";
-import { deleteRemoval, putRemoval } from "./removals.ts";
+import { deleteRemoval, listRemovals, putRemoval } from "./removals.ts";
 import type { Vault } from "./vault.ts";
 
 /** How long a removed credential can be restored unless something else is said. */
@@ -71,7 +71,9 @@ export function getRemoved(view: VaultView, name: string): RemovedCredential {
   );
 }
 
+/** The removals first: they are few, and checked every minute. */
 function dueNames(view: VaultView, nowMs: number): string[] {
+  if (![...listRemovals(view).values()].some(({ shredAt }) => shredAt <= nowMs)) return [];
   return listRemoved(view)
     .filter(({ shredAt }) => shredAt <= nowMs)
     .map(({ credential }) => credential.name);

@@ -43,8 +43,8 @@ const LONGEST_PAUSE_MS = 365 * 86_400_000;
 /**
  * Stores `fields` as a pending version and begins to move the traffic to it, in one transaction. Goes on with
  * `stepRotation`.
- * @throws VaultError not_found; invalid pace or fields; refused while the credential is disabled; conflict while a
- * rotation is under way
+ * @throws VaultError not_found; invalid pace or fields; refused while the credential is disabled, and for a key that it
+ * has already; conflict while a rotation is under way
  */
 export function beginRotation(
   transaction: VaultTransaction,
@@ -59,6 +59,7 @@ export function beginRotation(
     throw new VaultError("refused", `credential "${name}" is disabled; enable it first`);
   }
   const credential = addVersion(transaction, name, { fields: wanted.fields, stage: "pending", actor });
+  assertAnother(credential);
   const rotation = startOf(wanted, { credential: before, to: newestVersion(credential), actor, now: transaction.now });
   putRotation(transaction, credential.id, rotation);
   const { steps, stepMs, graceMs } = wanted.pace;
@@ -95,7 +96,9 @@ export function rotateAtOnce(
 ): { credential: Credential; revoked: readonly number[] } {
   const before = getCredential(transaction, name);
   const ended = getRotation(transaction, before.id);
-  const to = newestVersion(addVersion(transaction, name, { fields, stage: "pending", actor }));
+  const added = addVersion(transaction, name, { fields, stage: "pending", actor });
+  assertAnother(added);
+  const to = newestVersion(added);
   promoteVersion(transaction, name, to, actor);
   const halfway = isUnderWay(ended) ? ended.to : null;
   const revoked = before.versions
@@ -235,6 +238,17 @@ export function assertNoneUnderWay(transaction: VaultTransaction, { id, name }: 
   throw new VaultError(
     "conflict",
     `credential "${name}" is being rotated (${rotation.phase}); \`sidekey credential promote ${name}\` or \`rollback ${name}\` ends that`,
+  );
+}
+
+/** Going from a key to the same key would end with its being thought replaced. @throws VaultError refused */
+function assertAnother(credential: Credential): void {
+  const added = credential.versions.find(({ number }) => number === newestVersion(credential));
+  const same = credential.versions.find((each) => each !== added && each.fingerprint === added?.fingerprint);
+  if (same === undefined) return;
+  throw new VaultError(
+    "refused",
+    `this is the key of version ${same.number} of "${credential.name}" (${same.stage}); make a new one at the provider`,
   );
 }
 

@@ -176,7 +176,7 @@ export function setCredentialState(
   actor: string,
 ): Credential {
   const { db, keys, note } = transaction;
-  const row = findRow(transaction, { name }) ?? notFound(name);
+  const row = findRow(transaction, { name }) ?? notFound(name, transaction);
   putRow(db, keys, "credentials", { ...row, state });
   const action = state === "enabled" ? "credential.enable" : "credential.disable";
   note({ actor, action, object: `credential:${name}`, detail: { was: row.state } });
@@ -211,11 +211,11 @@ export function listCredentials({ db, keys }: VaultView): Credential[] {
   return list.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** Those that `removeCredential` took out of use, by name. */
-export function listRemoved({ db, keys }: VaultView): RemovedCredential[] {
-  const rows = getRows<CredentialRow>(db, keys, "credentials");
-  const found = [...listRemovals({ db, keys })].flatMap(([id, removal]) => {
-    const row = rows.find((each) => each.id === id);
+/** Those that were taken out of use, by name. */
+export function listRemoved(view: VaultView): RemovedCredential[] {
+  const { db, keys } = view;
+  const found = [...listRemovals(view)].flatMap(([id, removal]) => {
+    const row = getRows<CredentialRow>(db, keys, "credentials", { id })[0];
     const versions = getRows<VersionRow>(db, keys, "versions", { credential: id });
     return row === undefined ? [] : [{ credential: describe(row, versions), ...removal }];
   });
@@ -224,7 +224,7 @@ export function listRemoved({ db, keys }: VaultView): RemovedCredential[] {
 
 /** @throws VaultError not_found */
 export function getCredential(view: VaultView, name: string): Credential {
-  const row = findRow(view, { name }) ?? notFound(name);
+  const row = findRow(view, { name }) ?? notFound(name, view);
   return describe(row, getRows<VersionRow>(view.db, view.keys, "versions", { credential: row.id }));
 }
 
@@ -256,7 +256,13 @@ function findRow(view: VaultView, where: { name: string } | { id: string }): Cre
   return row === undefined || getRemoval(view, row.id) !== null ? null : row;
 }
 
-function notFound(name: string): never {
+function notFound(name: string, { db, keys }: VaultView): never {
+  if (getRows<CredentialRow>(db, keys, "credentials", { name }).length > 0) {
+    throw new VaultError(
+      "not_found",
+      `credential "${name}" was removed; \`sidekey credential restore ${name}\` brings it back`,
+    );
+  }
   throw new VaultError("not_found", `there is no credential "${name}"; \`sidekey credential list\` shows them`);
 }
 

@@ -51,6 +51,14 @@ test("a minimal file gives a provider with nothing left undefined", () => {
   assert.ok(Object.isFrozen(provider) && Object.isFrozen(provider.auth) && Object.isFrozen(provider.auth[0]));
 });
 
+test("the greatest age of a key is a number of days", () => {
+  const withAge = (age: string) => `${minimal}rotation: { kind: none, maxAge: ${age} }\n`;
+  assert.equal(parseProvider(withAge("90d"), "providers/acme.yaml").rotation?.maxAge, "90d");
+  for (const age of ["90", "0d", "12h", "1.5d", "99999d"]) {
+    assert.match(errorOf(withAge(age)).message, /rotation\.maxAge/, age);
+  }
+});
+
 test("hosts take ports and one leading star, narrowing becomes sets and globs", () => {
   const text = minimal
     .replace("[api.acme.example]", '["*.acme.example", "localhost:5000"]')

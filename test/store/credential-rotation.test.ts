@@ -171,6 +171,18 @@ describe("a credential's rotation", () => {
     assert.equal(stages(), "revoked revoked current");
   });
 
+  it("to a key that the credential has already is refused, and nothing is kept of it", async (t) => {
+    const { vault, begin, stages } = await scene(t);
+    vault.addVersion("a", fields({ api_key: "two" }), "pending", "ana");
+    vault.revokeVersion("a", 2, "ana");
+    assert.throws(() => begin(), refusedAs("refused", /the key of version 2 of "a" \(revoked\)/));
+    assert.throws(
+      () => vault.write((transaction) => rotateAtOnce(transaction, "a", fields({ api_key: "one" }), "ana")),
+      refusedAs("refused", /the key of version 1 of "a" \(current\); make a new one/),
+    );
+    assert.equal(stages(), "current revoked");
+  });
+
   it("at once leaves a pending version alone that belongs to no rotation", async (t) => {
     const { vault, stages } = await scene(t);
     vault.addVersion("a", fields({ api_key: "spare" }), "pending", "ana");

@@ -10,7 +10,7 @@ import {
   rampPercent,
   retryDelayMs,
 } from "../../src/store/rotation-step.ts";
-import type { Rotation, RotationPhase } from "../../src/store/rotations.ts";
+import type { AutomaticRotation, Rotation, RotationPhase } from "../../src/store/rotations.ts";
 import type { Stage } from "../../src/store/versions.ts";
 
 const T0 = 1_000_000;
@@ -30,7 +30,7 @@ const BEGUN: Rotation = {
   problem: null,
   automatic: null,
 };
-const AUTOMATIC = { rotator: "openai", admin: null, token: "t", oldKey: "a", newKey: "b", settings: {} };
+const AUTOMATIC = { rotator: "openai", admin: null, token: "t", oldKey: "a", newKey: "b" } as AutomaticRotation;
 const VALID: RotationEvent = { kind: "tested", version: 2, meaning: "valid", detail: "200" };
 const TIME: RotationEvent = { kind: "time", users: 0, settleMs: 0 };
 

@@ -148,7 +148,7 @@ function toldAtOnce(
 ): void {
   const { credential, revoked } = done;
   const current = credential.versions.find(({ stage }) => stage === "current");
-  const gone = revoked.length === 0 ? "there was no older one to revoke" : `version ${revoked.join(", ")} is revoked`;
+  const gone = revoked.length === 0 ? "there was no older one to revoke" : `version ${revoked.join(", ")} revoked`;
   cli.terminal.out(
     `${credential.name} version ${current?.number} is current, fingerprint ${current?.fingerprint}; ${gone}`,
   );

@@ -43,8 +43,8 @@ export interface RotationsOptions {
   readonly alerts: RotationAlerts;
   /** Exchanges that hold a version now. */
   readonly uses: (credentialId: string, version: number) => number;
-  /** The longest that an exchange may wait between the choice of its version and its use, milliseconds. */
-  readonly settleMs: () => number;
+  /** The longest that an exchange with a provider may wait between the choice of its version and its use, milliseconds. */
+  readonly settleMs: (provider: string) => number;
   /** ms since the epoch */
   readonly now: () => number;
   readonly setTimer: SetTimer;
@@ -145,17 +145,17 @@ export class Rotations {
       return;
     }
     const users = rotation.from === null ? 0 : this.#options.uses(credential.id, rotation.from);
-    const event = { kind: "time", users, settleMs: this.#options.settleMs() } as const;
+    const event = { kind: "time", users, settleMs: this.#options.settleMs(credential.provider) } as const;
     if (advance(rotation, event, this.#options.now()).note !== null) this.#send(credential.id, event);
   }
 
   #test(credential: Credential, rotation: Rotation): void {
-    const { prober, now } = this.#options;
+    const { prober, provider, now } = this.#options;
     const version = rotation.to;
     if (version === null || this.#probing.has(credential.id)) return;
     if (rotation.nextTryAt !== null && rotation.nextTryAt > now()) return;
-    if (prober === null) {
-      this.#send(credential.id, { kind: "tested", version, meaning: "valid", detail: "not tested" });
+    if (prober === null || provider(credential.provider)?.probe === null) {
+      this.#send(credential.id, { kind: "tested", version, meaning: "valid", detail: "nothing to test it with" });
       return;
     }
     this.#probing.add(credential.id);

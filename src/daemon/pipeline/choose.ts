@@ -84,18 +84,23 @@ function isUsable(credential: Credential, authority: string, nowMs: number): boo
   return boundTo(credential, authority);
 }
 
-/** The current version, or the one that takes over when this client's turn has come; none that its provider refused. */
+/**
+ * The current version, or the one that takes over when this client's turn has come. A new version that the provider
+ * has refused leaves its clients on the current one.
+ */
 function inVersion(
   credential: Credential,
   identity: Identity,
   ramps: CredentialTable["ramps"],
   healthy: Usable,
 ): Choice | null {
-  const ramp = ramps.size === 0 ? undefined : ramps.get(credential.id);
-  const moved = ramp !== undefined && bucketOf(credential.id, identity) < ramp.percent;
-  if (moved && healthy(credential.id, ramp.to)) return { credential, version: ramp.to };
+  const { id } = credential;
+  const ramp = ramps.size === 0 ? undefined : ramps.get(id);
+  if (ramp !== undefined && bucketOf(id, identity) < ramp.percent && healthy(id, ramp.to)) {
+    return { credential, version: ramp.to };
+  }
   const current = credential.versions.find((version) => version.stage === "current");
-  return current && healthy(credential.id, current.number) ? { credential, version: current.number } : null;
+  return current && healthy(id, current.number) ? { credential, version: current.number } : null;
 }
 
 /** A stored host without a port means 443. */

@@ -30,9 +30,12 @@ function hashed(start: number, text: string): number {
   return Math.imul(hash ^ 0x1f, 0x01000193);
 }
 
-/** The longest that an exchange may queue for a limit after its version was chosen, milliseconds. */
-export function longestWaitMs({ routes }: PolicySnapshot): number {
+/** The longest that an exchange with a provider may queue for a limit after its version was chosen, milliseconds. */
+export function longestWaitMs({ routes }: PolicySnapshot, provider: string): number {
   let longest = 0;
-  for (const { limits } of routes) for (const { waitMs } of limits) longest = Math.max(longest, waitMs);
+  for (const route of routes) {
+    if (route.provider.id !== provider) continue;
+    for (const { waitMs } of route.limits) longest = Math.max(longest, waitMs);
+  }
   return longest;
 }

@@ -90,7 +90,7 @@ describe("sidekey credential rotate", () => {
     const place = await withCredential(t);
     ok(await place.run(["credential", "rotate", "fmp-main", "--stdin"], { input: NEW.toLowerCase() }));
     const leaked = ok(await place.run(["credential", "rotate", "fmp-main", "--now", "--stdin"], { input: NEW }));
-    assert.match(leaked.stdout, /^fmp-main version 3 is current, fingerprint [0-9a-f]{12}; version 1, 2 is revoked\n$/);
+    assert.match(leaked.stdout, /^fmp-main version 3 is current, fingerprint [0-9a-f]{12}; version 1, 2 revoked\n$/);
     assert.match(leaked.stderr, /now revoke the old key at https:\/\//);
     const { versions, rotation } = await show(place);
     assert.equal(versions.map(({ stage }) => stage).join(" "), "revoked revoked current");

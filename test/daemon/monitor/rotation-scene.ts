@@ -3,6 +3,7 @@ import type { TestContext } from "node:test";
 import { type ProbeResult, Rotations } from "../../../src/daemon/monitor/rotation.ts";
 import type { Outcome } from "../../../src/daemon/pipeline/exchange.ts";
 import { watchVault } from "../../../src/daemon/vault-view.ts";
+import type { Provider } from "../../../src/providers/schema.ts";
 import { beginRotation, type NewRotation } from "../../../src/store/credential-rotation.ts";
 import { getRotation, type Rotation } from "../../../src/store/rotations.ts";
 import type { Vault } from "../../../src/store/vault.ts";
@@ -35,7 +36,10 @@ export interface RotationScene {
 }
 
 /** A vault with one credential, and an engine whose time, probes and traffic are the test's own. */
-export async function rotationScene(t: TestContext, options: { prober?: false } = {}): Promise<RotationScene> {
+export async function rotationScene(
+  t: TestContext,
+  options: { prober?: false; provider?: Provider } = {},
+): Promise<RotationScene> {
   const clock = { ms: START_MS };
   const { vault } = await newVault(t, { now: () => clock.ms });
   const { id } = vault.addCredential(newCredential("a"), fields({ api_key: "one" }), "ana");
@@ -45,7 +49,7 @@ export async function rotationScene(t: TestContext, options: { prober?: false } 
     new Rotations({
       vault,
       view,
-      provider: () => undefined,
+      provider: () => options.provider,
       prober: options.prober === false ? null : { probe: async (_, version) => probed(made, version) },
       alerts: {
         raise: (kind, object, severity, message) => made.alerts.push(`${severity} ${kind} ${object} ${message}`),

@@ -3,6 +3,7 @@ import { describe, it, type TestContext } from "node:test";
 import { type ProbeResult, Rotations } from "../../../src/daemon/monitor/rotation.ts";
 import type { Outcome } from "../../../src/daemon/pipeline/exchange.ts";
 import { watchVault } from "../../../src/daemon/vault-view.ts";
+import type { Provider } from "../../../src/providers/schema.ts";
 import { softRemove } from "../../../src/store/credential-removal.ts";
 import { setRotationPolicy } from "../../../src/store/rotation-policies.ts";
 import type { Vault } from "../../../src/store/vault.ts";
@@ -185,11 +186,14 @@ describe("the rotation engine", () => {
     assert.equal(s.stages(), "failed: current pending");
   });
 
-  it("without a prober begins with the first step", async (t) => {
-    const s = await rotationScene(t, { prober: false });
-    s.begin();
-    await s.after(0);
-    assert.equal(s.stages(), "ramping: current pending");
+  it("without a prober, or for a provider without a probe, begins with the first step", async (t) => {
+    for (const options of [{ prober: false }, { provider: { probe: null } as Provider }] as const) {
+      const s = await rotationScene(t, options);
+      s.begin();
+      await s.after(0);
+      assert.equal(s.stages(), "ramping: current pending");
+      assert.deepEqual(s.probed, []);
+    }
   });
 
   it("keeps the old version for exchanges that still wait for a limit", async (t) => {

@@ -43,17 +43,21 @@ function routeWith(credentials: string): Route {
 }
 
 function chooserOf(...credentials: Credential[]) {
-  return rampingChooser(new Map(), ...credentials);
+  return rampingChooser(new Map(), credentials);
 }
 
-function rampingChooser(ramps: Map<string, Ramp>, ...credentials: Credential[]) {
-  return createChooser({
-    ramps,
-    byName: (name) => credentials.find((one) => one.name === name),
-    ownedBy: (provider, userId) =>
-      credentials.find((one) => one.provider === provider && one.owner.kind === "user" && one.owner.id === userId),
-    isOpen: (category) => category !== "sealed",
-  });
+/** `refused`: `id version` of what the providers have refused. */
+function rampingChooser(ramps: Map<string, Ramp>, credentials: Credential[], refused = new Set<string>()) {
+  return createChooser(
+    {
+      ramps,
+      byName: (name) => credentials.find((one) => one.name === name),
+      ownedBy: (provider, userId) =>
+        credentials.find((one) => one.provider === provider && one.owner.kind === "user" && one.owner.id === userId),
+      isOpen: (category) => category !== "sealed",
+    },
+    (id, version) => !refused.has(`${id} ${version}`),
+  );
 }
 
 function chosen(
@@ -86,7 +90,7 @@ test("failover uses the first credential that can be used, in its current versio
 test("while a version takes over each client is on one of the two, and moves once, as the share grows", () => {
   const route = routeWith("[p-main]");
   const ramps = new Map<string, Ramp>();
-  const chooser = rampingChooser(ramps, credential("p-main"), credential("p-spare"));
+  const chooser = rampingChooser(ramps, [credential("p-main"), credential("p-spare")]);
   const clients = Array.from({ length: 400 }, (_, n) => ({
     client: `client-${n % 40}`,
     user: n < 40 ? null : `u${n}`,
@@ -106,20 +110,18 @@ test("while a version takes over each client is on one of the two, and moves onc
   assert.equal(chosen(chooser, routeWith("[p-spare]")), "p-spare v2", "another credential's traffic stays");
 });
 
-test("a version that its provider has refused is passed over, and another version of it is not", () => {
-  const table = new Map([credential("p-main"), credential("p-spare")].map((each) => [each.name, each]));
-  const refused = new Set(["id-p-main 2"]);
-  const known = { byName: (name: string) => table.get(name), ownedBy: () => undefined };
-  const chooser = createChooser({ ...known, isOpen: () => true, ramps: new Map() }, (id, version) => {
-    return !refused.has(`${id} ${version}`);
-  });
+test("a version that its provider has refused is passed over: a new one for the current, a current one for the next", () => {
+  const refused = new Set(["id-p-main 3"]);
+  const ramps = new Map([["id-p-main", { to: 3, percent: 100 }]]);
+  const chooser = rampingChooser(ramps, [credential("p-main"), credential("p-spare")], refused);
   const route = routeWith("[p-main, p-spare]");
-  assert.equal(chosen(chooser, route), "p-spare v2");
-  refused.add("id-p-spare 2");
-  assert.throws(() => chosen(chooser, route), /accepted by its provider/);
-  refused.clear();
-  refused.add("id-p-main 1");
   assert.equal(chosen(chooser, route), "p-main v2");
+  refused.add("id-p-main 2");
+  assert.equal(chosen(chooser, route), "p-spare v2");
+  refused.delete("id-p-main 3");
+  assert.equal(chosen(chooser, route), "p-main v3");
+  refused.add("id-p-main 3").add("id-p-spare 2");
+  assert.throws(() => chosen(chooser, route), /accepted by its provider/);
 });
 
 test("when none can be used the answer names them and the next step", () => {

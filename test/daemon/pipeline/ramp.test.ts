@@ -34,7 +34,8 @@ test("the longest wait is that of the policy's limits", () => {
     compiled(
       withRoutes(`  p: { provider: p, credentials: [p-main], clients: [app]${limits && `, limits: [${limits}]`} }\n`),
     ).snapshot;
-  assert.equal(longestWaitMs(route("")), 0);
+  assert.equal(longestWaitMs(route(""), "p"), 0);
   const two = "{ name: a, per: [route], requests: 5/s, wait: 2s }, { name: b, per: [client], requests: 9/s, wait: 7s }";
-  assert.equal(longestWaitMs(route(two)), 7_000);
+  assert.equal(longestWaitMs(route(two), "p"), 7_000);
+  assert.equal(longestWaitMs(route(two), "q"), 0);
 });
