@@ -4,7 +4,7 @@ import { ensureCategory } from "./categories.ts";
 import { randomBytes } from "./crypto.ts";
 import { VaultError, VaultTamperedError } from "./errors.ts";
 import type { VaultTransaction, VaultView } from "./ledger.ts";
-import { getRows, putRow, type Row } from "./rows.ts";
+import { eachRow, getRows, putRow, type Row } from "./rows.ts";
 import {
   describeVersion,
   getVersion,
@@ -200,9 +200,17 @@ export function openCredential(
 
 /** All credentials, by name. */
 export function listCredentials({ db, keys }: VaultView): Credential[] {
-  const versions = Map.groupBy(getRows<VersionRow>(db, keys, "versions"), (row) => row.credential);
-  const rows = getRows<CredentialRow>(db, keys, "credentials");
-  const list = rows.map((row) => describe(row, versions.get(row.id) ?? []));
+  // Row by row, so that the ciphertext of a large vault is not in memory all at once.
+  const versions = new Map<string, Version[]>();
+  for (const row of eachRow<VersionRow>(db, keys, "versions")) {
+    const known = versions.get(row.credential);
+    if (known === undefined) versions.set(row.credential, [describeVersion(row)]);
+    else known.push(describeVersion(row));
+  }
+  const list: Credential[] = [];
+  for (const row of eachRow<CredentialRow>(db, keys, "credentials")) {
+    list.push({ ...describe(row, []), versions: versions.get(row.id) ?? [] });
+  }
   return list.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 

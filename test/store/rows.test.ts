@@ -6,9 +6,10 @@ import type SQLite from "better-sqlite3";
 import fc from "fast-check";
 import { DatabaseError } from "../../src/store/database.ts";
 import { VaultSealedError, VaultTamperedError } from "../../src/store/errors.ts";
+import { eachRow, getRows, type Row, rowMac, storedRowMac } from "../../src/store/rows.ts";
 import { openVault } from "../../src/store/vault.ts";
 import type { Unlocker } from "../../src/store/wrappers.ts";
-import { copyOf, editDatabase, fill, newVault } from "../support/vault-fixture.ts";
+import { copyOf, editDatabase, fields, fill, newCredential, newVault } from "../support/vault-fixture.ts";
 
 const TABLES = ["vault", "wrappers", "categories", "credentials", "versions", "client_tokens", "sealed_blobs", "audit"];
 
@@ -158,5 +159,39 @@ describe("G8 bound", () => {
     editDatabase(directory, (db) => db.prepare("UPDATE client_tokens SET revoked_at = NULL, mac = ?").run(old));
     assert.throws(() => vault.loadTokenTable(), /put back to an older content/);
     await assert.rejects(reopen().unseal([unlocker]), VaultTamperedError);
+  });
+});
+
+describe("stored rows", () => {
+  it("have the same MAC whichever way its text is made", async (t) => {
+    const { vault } = await newVault(t);
+    fill(vault);
+    vault.addCredential(
+      newCredential("odd", { metadata: { note: 'quote " and \u2028 and \n and \u00e9' } }),
+      fields({ api_key: "value" }),
+      "ana",
+    );
+    vault.read(({ db, keys }) => {
+      assert.ok(keys);
+      for (const table of ["categories", "credentials", "versions", "client_tokens", "sealed_blobs"] as const) {
+        const rows: Row[] = [...eachRow<Row>(db, keys, table)];
+        assert.ok(rows.length > 0, table);
+        assert.deepEqual(rows, getRows<Row>(db, keys, table));
+        for (const row of rows) {
+          assert.deepEqual(storedRowMac(keys, table, row), rowMac(keys, table, row));
+          assert.deepEqual(row.mac, rowMac(keys, table, row));
+        }
+      }
+    });
+  });
+
+  it("are refused one by one when they were edited", async (t) => {
+    const { vault, directory } = await newVault(t);
+    fill(vault);
+    editDatabase(directory, (db) => void db.exec("UPDATE versions SET stage = 'pending' WHERE number = 2"));
+    vault.read(({ db, keys }) => {
+      assert.throws(() => [...eachRow(db, keys, "versions")], VaultTamperedError);
+      assert.equal([...eachRow(db, null, "versions")].length, 4);
+    });
   });
 });
