@@ -17,6 +17,9 @@ auth:
 carriers: { headers: [authorization, x-api-key] }
 `;
 
+/** The same without anything to inject. */
+export const PROVIDER_WITHOUT_KEY = PROVIDER.replace(/- scheme: header\n.*\n/, "- scheme: none\n");
+
 export const POLICY = `version: 1
 unmatched: deny
 clients: { app: { token: true } }
@@ -27,3 +30,6 @@ routes:
     clients: [app]
     limits: [ { name: rpm, per: [credential], requests: 100000/s } ]
 `;
+
+/** For PROVIDER_WITHOUT_KEY. */
+export const POLICY_WITHOUT_KEY = POLICY.replace("[bench-main]", "[]").replace("per: [credential]", "per: [route]");

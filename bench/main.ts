@@ -1,16 +1,31 @@
 import { ready } from "../src/store/crypto.ts";
 import { decideCost } from "./decide.ts";
+import { durability } from "./durability.ts";
 import { download, upload } from "./huge.ts";
 import { pipelineCost } from "./pipeline.ts";
 import { measure, memory, type Row, select } from "./suites.ts";
 import { type Bench, startBench, type Target } from "./targets.ts";
+import { vaultRows } from "./vault.ts";
 
 /**
- * `npm run bench [-- throughput latency large sse memory huge decide pipeline]`. Everything is compared side by side in one run, and
+ * `npm run bench [-- throughput latency large sse memory huge decide pipeline vault durability]`. Everything is compared side by side in one run, and
  * only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
  */
 
-const SUITES = ["throughput", "latency", "large", "sse", "memory", "huge", "decide", "pipeline"] as const;
+const SUITES = [
+  "throughput",
+  "latency",
+  "large",
+  "sse",
+  "memory",
+  "huge",
+  "decide",
+  "pipeline",
+  "vault",
+  "durability",
+] as const;
+/** Suites that need no proxies and no upstream. */
+const ALONE: readonly Suite[] = ["decide", "pipeline", "vault", "durability"];
 type Suite = (typeof SUITES)[number];
 
 const args = process.argv.slice(2);
@@ -30,7 +45,12 @@ if (suites.includes("pipeline")) {
   print("\nSidekey's own stages, head parsed to outcome recorded: microseconds per exchange");
   print(`  ${(await pipelineCost(quick ? 20_000 : 100_000)).toFixed(1)} us`);
 }
-if (suites.some((suite) => suite !== "decide" && suite !== "pipeline")) {
+if (suites.includes("vault")) {
+  print("\nA vault with 10 000 credentials");
+  for await (const line of vaultRows(quick)) print(`  ${line}`);
+}
+if (suites.includes("durability")) await runDurability();
+if (suites.some((suite) => !ALONE.includes(suite))) {
   const bench = await startBench();
   try {
     if (bench.skipped.length > 0) print(`not installed, not compared: ${bench.skipped.join(", ")}`);
@@ -49,6 +69,17 @@ function runDecide(): void {
   print("\ndecide(): nanoseconds per decision");
   for (const routes of [10, 100, 1000, 5000])
     print(`  ${String(routes).padStart(5)} routes  ${decideCost(routes, 300_000).toFixed(0)} ns`);
+}
+
+async function runDurability(): Promise<void> {
+  const kills = quick ? 100 : 1000;
+  print(`\nDurability: ${kills} processes killed with SIGKILL while they write to a vault`);
+  const result = await durability(kills);
+  print(
+    `  ${result.kills} kills, ${result.acknowledged} acknowledged writes, lost ${result.lost}, broken ${result.broken.length}, ${result.seconds.toFixed(0)} s   (goal: lost 0)`,
+  );
+  for (const problem of result.broken) print(`  ${problem}`);
+  if (result.lost + result.broken.length > 0) process.exitCode = 1;
 }
 
 async function runThroughput(bench: Bench): Promise<void> {

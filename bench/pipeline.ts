@@ -24,19 +24,20 @@ import { Secret } from "../src/secret.ts";
 import { createVault } from "../src/store/create-vault.ts";
 import type { Credential } from "../src/store/credentials.ts";
 import { startUsageWriter } from "../src/store/usage.ts";
-import { HOST, POLICY, PROVIDER } from "./fixture.ts";
+import { HOST, POLICY, POLICY_WITHOUT_KEY, PROVIDER, PROVIDER_WITHOUT_KEY } from "./fixture.ts";
 
 /**
  * What sidekey's own stages cost for one request, without Node's HTTP server, undici, TLS and the kernel: microseconds
  * per exchange from the parsed head to the recorded outcome. The wire is a stub that answers at once.
+ * @param withSecret false: the same provider without a key to inject
  */
-export async function pipelineCost(exchanges: number): Promise<number> {
+export async function pipelineCost(exchanges: number, withSecret = true): Promise<number> {
   const dir = mkdtempSync(join(tmpdir(), "sidekey-bench-"));
   const vault = await createVault(dir, { kind: "file", path: join(dir, "root.key") });
   const { token } = vault.addClientToken("app", {}, "bench");
-  const provider = parseProvider(PROVIDER, "bench.yaml");
+  const provider = parseProvider(withSecret ? PROVIDER : PROVIDER_WITHOUT_KEY, "bench.yaml");
   const { snapshot } = compilePolicy(
-    parsePolicy(POLICY, "policy.yaml"),
+    parsePolicy(withSecret ? POLICY : POLICY_WITHOUT_KEY, "policy.yaml"),
     { providers: new Map([["bench", provider]]) },
     { credentials: new Map([["bench-main", { provider: "bench", environment: "live" }]]), clients: new Set(["app"]) },
     "bench",

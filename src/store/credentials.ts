@@ -5,7 +5,7 @@ import { randomBytes } from "./crypto.ts";
 import { VaultError, VaultTamperedError } from "./errors.ts";
 import type { VaultTransaction, VaultView } from "./ledger.ts";
 import { getRemoval, listRemovals, type Removal } from "./removals.ts";
-import { getRows, putRow, type Row } from "./rows.ts";
+import { eachRow, getRows, putRow, type Row } from "./rows.ts";
 import {
   describeVersion,
   getVersion,
@@ -204,10 +204,18 @@ export function openCredential(
 
 /** All credentials, by name. */
 export function listCredentials({ db, keys }: VaultView): Credential[] {
-  const versions = Map.groupBy(getRows<VersionRow>(db, keys, "versions"), (row) => row.credential);
+  // Row by row, so that the ciphertext of a large vault is not in memory all at once.
+  const versions = new Map<string, Version[]>();
+  for (const row of eachRow<VersionRow>(db, keys, "versions")) {
+    const known = versions.get(row.credential);
+    if (known === undefined) versions.set(row.credential, [describeVersion(row)]);
+    else known.push(describeVersion(row));
+  }
   const removed = listRemovals({ db, keys });
-  const rows = getRows<CredentialRow>(db, keys, "credentials").filter(({ id }) => !removed.has(id));
-  const list = rows.map((row) => describe(row, versions.get(row.id) ?? []));
+  const list: Credential[] = [];
+  for (const row of eachRow<CredentialRow>(db, keys, "credentials")) {
+    if (!removed.has(row.id)) list.push({ ...describe(row, []), versions: versions.get(row.id) ?? [] });
+  }
   return list.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 

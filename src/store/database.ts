@@ -338,11 +338,7 @@ export function syncDirectory(directory: string): void {
   }
 }
 
-/**
- * Moves everything committed from the log into the database file, so that this one file is the whole database. Closing
- * does the same, but keeps quiet when it fails.
- * @throws DatabaseError
- */
+/** Makes the one file the whole database. Closing does the same, but keeps quiet when it fails. @throws DatabaseError */
 export function moveLogIntoFile(db: Database): void {
   guard(db.name, () => {
     const [result] = db.pragma("wal_checkpoint(TRUNCATE)") as { busy: number }[];

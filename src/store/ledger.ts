@@ -5,6 +5,7 @@ import {
   acknowledgementProblem,
   storeAcknowledgement,
 } from "./acknowledgement.ts";
+import { AnchorDebt } from "./anchor-debt.ts";
 import { type AuditHead, type AuditNote, appendEntries, type ChainResult } from "./audit.ts";
 import { type Anchor, type AnchorProblem, anchorProblem, type Mark, readAnchor, writeAnchor } from "./audit-anchor.ts";
 import { type Database, guard } from "./database.ts";
@@ -38,6 +39,8 @@ interface Verified {
   dataVersion: number;
   head: AuditHead;
   mark: Mark;
+  /** How many root keys there were before the present one. */
+  roots: number;
 }
 
 /**
@@ -53,7 +56,7 @@ export class Ledger {
   #nextRoot: Secret | null = null;
   /** What was last verified: nothing is checked again until another connection commits. */
   #verified: Verified | null = null;
-  #unanchored: Mark | null = null;
+  readonly #anchor: AnchorDebt;
   #seenDataVersion: number;
   #changes = 0;
 
@@ -61,6 +64,7 @@ export class Ledger {
     this.db = db;
     this.#directory = directory;
     this.#now = now;
+    this.#anchor = new AnchorDebt(directory);
     this.#seenDataVersion = guard(db.name, () => this.#pragmaDataVersion());
   }
 
@@ -86,7 +90,7 @@ export class Ledger {
     try {
       const found = this.examine(keys);
       // A second entry without an anchor would look like a lost one, so the first is anchored before.
-      if (found.anchor === "missing") this.#unanchored = found.mark;
+      if (found.anchor === "missing") this.#anchor.owe(found.mark);
       if (found.problem !== null && !newAnchor && acceptRollback === undefined) throw tampered("audit", found.problem);
       const accepted = newAnchor || acceptRollback === undefined || found.problem === null ? null : found;
       if (accepted !== null) this.#assertWhole();
@@ -256,9 +260,7 @@ export class Ledger {
   }
 
   #commit<T>(work: (transaction: VaultTransaction) => T, rowsChange: boolean): T {
-    const keys = this.keys;
-    // An anchor that could not be written must not fall behind further: no anchor, no next change.
-    if (this.#unanchored !== null) this.#anchor(keys, this.#unanchored);
+    this.#anchor.pay(this.keys);
     const { result, verified } = this.#transact(null, work, { rowsChange });
     this.#committed(verified);
     return result;
@@ -266,8 +268,8 @@ export class Ledger {
 
   #committed(verified: Verified): void {
     this.#verified = verified;
-    this.#unanchored = verified.mark;
-    this.#anchorQuietly(this.keys, verified.mark);
+    this.#anchor.owe(verified.mark);
+    this.#anchor.tryToPay(this.keys);
   }
 
   /** @param begin the keys of a vault that has no entry yet; null for every other */
@@ -296,21 +298,8 @@ export class Ledger {
 
   /** Call it inside the transaction: afterwards another process's commit could pass for verified. */
   #verifiedAt(head: AuditHead): Verified {
-    return { dataVersion: this.#pragmaDataVersion(), head, mark: markOf(this.db, head) };
-  }
-
-  #anchor(keys: Keyring, mark: Mark): void {
-    writeAnchor(this.#directory, keys, mark);
-    this.#unanchored = null;
-  }
-
-  /** The change is committed, so failing now would report a lie; the next change insists on the anchor. */
-  #anchorQuietly(keys: Keyring, mark: Mark): void {
-    try {
-      this.#anchor(keys, mark);
-    } catch {
-      // Kept in #unanchored.
-    }
+    const roots = countRetired(this.db);
+    return { dataVersion: this.#pragmaDataVersion(), head, mark: markOf(this.db, head), roots };
   }
 
   /** The keys and how far the database is, after checking it if another connection has committed since the last time. */
@@ -329,7 +318,8 @@ export class Ledger {
    */
   #followRoot(): void {
     const { keys } = this;
-    if (countRetired(this.db) <= keys.retired.length || headerFits(this.db, keys)) return;
+    const known = this.#verified?.roots ?? keys.retired.length;
+    if (countRetired(this.db) <= known || headerFits(this.db, keys)) return;
     if (this.#nextRoot === null) throw new RootRotatedError();
     const next = keyringFor(this.db, this.#nextRoot);
     wipeKeyring(keys);

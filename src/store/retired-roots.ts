@@ -2,6 +2,7 @@ import { Secret } from "../secret.ts";
 import { canonicalBytes } from "./canonical.ts";
 import { aeadOpen, aeadSeal } from "./crypto.ts";
 import type { Database } from "./database.ts";
+import { VaultTamperedError } from "./errors.ts";
 import type { Keyring, RetiredAuditKey } from "./keyring.ts";
 import { getRows, type Row } from "./rows.ts";
 
@@ -22,8 +23,12 @@ interface RetiredRow {
 /** Ascending by `lastSeq`. The caller wipes them. @throws VaultTamperedError */
 export function loadRetired(db: Database, keys: Keyring): RetiredAuditKey[] {
   return getRows<RetiredRow>(db, keys, "retired_roots").map((row) => {
-    const plain = keys.blobs.use((key) => aeadOpen(key, row.audit_key, aad(keys, row.generation)));
-    return { lastSeq: row.last_seq, key: Secret.adopt(plain) };
+    try {
+      const plain = keys.blobs.use((key) => aeadOpen(key, row.audit_key, aad(keys, row.generation)));
+      return { lastSeq: row.last_seq, key: Secret.adopt(plain) };
+    } catch {
+      throw new VaultTamperedError(`vault.db retired_roots ${row.generation}`, "its audit key does not open");
+    }
   });
 }
 

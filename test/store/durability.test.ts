@@ -17,12 +17,15 @@ function startWriter(directory: string, prefix: string, count: number) {
     stdio: ["ignore", "pipe", "inherit"],
   });
   let output = "";
-  const ready = new Promise<void>((resolve) => {
-    child.stdout.on("data", (chunk: Buffer) => {
-      output += chunk.toString();
-      if (output.includes("ready\n")) resolve();
-    });
+  let wake = (): void => {};
+  child.stdout.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+    wake();
   });
+  /** Once it has said as many lines; the first is "ready". */
+  const said = async (lines: number): Promise<void> => {
+    while (output.split("\n").length <= lines) await new Promise<void>((resolve) => (wake = resolve));
+  };
   const closed = new Promise<void>((resolve) => child.on("close", () => resolve()));
   // A line cut by the kill was not acknowledged.
   const acknowledged = () =>
@@ -30,7 +33,7 @@ function startWriter(directory: string, prefix: string, count: number) {
       .slice(0, output.lastIndexOf("\n"))
       .split("\n")
       .filter((line) => line.startsWith(prefix));
-  return { child: child as ChildProcess, ready, closed, acknowledged };
+  return { child: child as ChildProcess, said, closed, acknowledged };
 }
 
 function assertStored(vault: Vault, names: readonly string[]): void {
@@ -49,8 +52,9 @@ describe("G14 durable", () => {
     let total = 0;
     for (let round = 0; round < KILL_ROUNDS; round++) {
       const writer = startWriter(directory, `r${round}`, 10_000);
-      await writer.ready;
-      await delay(round * 3);
+      // After some writes, at a moment that differs within the next one.
+      await writer.said(2 + (round % 4));
+      await delay(round % 7);
       writer.child.kill("SIGKILL");
       await writer.closed;
       const again = openVault(directory, options);
@@ -70,7 +74,7 @@ describe("G14 durable", () => {
     const { vault, directory } = await newVault(t);
     const version = vault.dataVersion();
     const writers = ["a", "b"].map((prefix) => startWriter(directory, prefix, 25));
-    await Promise.all(writers.map((writer) => writer.ready));
+    await Promise.all(writers.map((writer) => writer.said(1)));
     for (let i = 0; i < 25; i++) {
       vault.addCredential(newCredential(`own-${i}`), fields({ api_key: `value of own-${i}` }), "ana");
       await delay(1);

@@ -2,8 +2,9 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
 import { VaultTamperedError } from "../../src/store/errors.ts";
+import { eachRow, getRows, type Row, rowMac, storedRowMac } from "../../src/store/rows.ts";
 import { cellsOf, flip, prepared, tablesOf } from "../support/tampering.ts";
-import { editDatabase, newVault } from "../support/vault-fixture.ts";
+import { editDatabase, fields, fill, newCredential, newVault } from "../support/vault-fixture.ts";
 
 describe("G8 bound", () => {
   it("finds a changed bit in every column of every row", async (t) => {
@@ -81,5 +82,39 @@ describe("G8 bound", () => {
     editDatabase(directory, (db) => db.prepare("UPDATE client_tokens SET revoked_at = NULL, mac = ?").run(old));
     assert.throws(() => vault.loadTokenTable(), /put back to an older content/);
     await assert.rejects(reopen().unseal([unlocker]), VaultTamperedError);
+  });
+});
+
+describe("stored rows", () => {
+  it("have the same MAC whichever way its text is made", async (t) => {
+    const { vault } = await newVault(t);
+    fill(vault);
+    vault.addCredential(
+      newCredential("odd", { metadata: { note: 'quote " and \u2028 and \n and \u00e9' } }),
+      fields({ api_key: "value" }),
+      "ana",
+    );
+    vault.read(({ db, keys }) => {
+      assert.ok(keys);
+      for (const table of ["categories", "credentials", "versions", "client_tokens", "sealed_blobs"] as const) {
+        const rows: Row[] = [...eachRow<Row>(db, keys, table)];
+        assert.ok(rows.length > 0, table);
+        assert.deepEqual(rows, getRows<Row>(db, keys, table));
+        for (const row of rows) {
+          assert.deepEqual(storedRowMac(keys, table, row), rowMac(keys, table, row));
+          assert.deepEqual(row.mac, rowMac(keys, table, row));
+        }
+      }
+    });
+  });
+
+  it("are refused one by one when they were edited", async (t) => {
+    const { vault, directory } = await newVault(t);
+    fill(vault);
+    editDatabase(directory, (db) => void db.exec("UPDATE versions SET stage = 'pending' WHERE number = 2"));
+    vault.read(({ db, keys }) => {
+      assert.throws(() => [...eachRow(db, keys, "versions")], VaultTamperedError);
+      assert.equal([...eachRow(db, null, "versions")].length, 4);
+    });
   });
 });

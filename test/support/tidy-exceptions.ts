@@ -81,6 +81,8 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/providers/host-pattern.ts": "a line of a provider file; test/providers/schema.test.ts",
   "src/providers/template.ts": "a line of a provider file; test/providers/schema.test.ts",
   "src/store/monitor-schema.ts": "tables; test/store/monitor.test.ts",
+  "src/store/anchor-debt.ts": "when the ledger writes the anchor; test/store/ledger.test.ts",
+  "src/store/ledger-check.ts": "what the ledger checks; test/store/ledger.test.ts",
   "src/store/create-vault.ts": "how a vault begins; test/store/vault.test.ts",
   "src/store/retired-roots.ts": "the audit keys of earlier root keys; test/store/root-rotation.test.ts",
   "src/store/removals.ts": "the rows behind credential-removal.ts; test/store/credential-removal.test.ts",

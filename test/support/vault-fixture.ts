@@ -6,6 +6,7 @@ import SQLite from "better-sqlite3";
 import { Secret } from "../../src/secret.ts";
 import { createVault } from "../../src/store/create-vault.ts";
 import { type UnlockProblemCode, VaultError, VaultSealedError } from "../../src/store/errors.ts";
+import { retiredRow } from "../../src/store/retired-roots.ts";
 import { putRow } from "../../src/store/rows.ts";
 import { openVault, type Vault, type VaultOptions } from "../../src/store/vault.ts";
 import type { Unlocker } from "../../src/store/wrappers.ts";
@@ -116,7 +117,8 @@ export function fillEveryTable(vault: Vault): void {
       const digest = `${version}`.repeat(64);
       putRow(db, keys, "submissions", { digest, credential: going, version, accepted_at: now });
     }
-    putRow(db, keys, "retired_roots", { generation: 1, audit_key: blob("sealed"), last_seq: 3, retired_at: now });
+    // No entry has a number so low, so this key vouches for nothing.
+    putRow(db, keys, "retired_roots", retiredRow(keys, 1, { lastSeq: 0, key: secret("a".repeat(32)) }, now));
     transaction.note({ actor: "ana", action: "test.fill", object: "vault", detail: {} });
   });
 }
