@@ -4,7 +4,9 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import SQLite from "better-sqlite3";
 import { Secret } from "../../src/secret.ts";
+import { canonicalBytes } from "../../src/store/canonical.ts";
 import { createVault } from "../../src/store/create-vault.ts";
+import { aeadSeal, KEY_BYTES, randomBytes } from "../../src/store/crypto.ts";
 import { type UnlockProblemCode, VaultError, VaultSealedError } from "../../src/store/errors.ts";
 import { putRow } from "../../src/store/rows.ts";
 import { openVault, type Vault, type VaultOptions } from "../../src/store/vault.ts";
@@ -116,7 +118,9 @@ export function fillEveryTable(vault: Vault): void {
       const digest = `${version}`.repeat(64);
       putRow(db, keys, "submissions", { digest, credential: going, version, accepted_at: now });
     }
-    putRow(db, keys, "retired_roots", { generation: 1, audit_key: blob("sealed"), last_seq: 3, retired_at: now });
+    const aad = canonicalBytes({ format: 1, retired_root: 1, vault: keys.vault });
+    const audit_key = keys.blobs.use((key) => aeadSeal(key, randomBytes(KEY_BYTES), aad));
+    putRow(db, keys, "retired_roots", { generation: 1, audit_key, last_seq: 0, retired_at: now });
     transaction.note({ actor: "ana", action: "test.fill", object: "vault", detail: {} });
   });
 }
