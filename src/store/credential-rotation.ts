@@ -241,10 +241,16 @@ export function assertNoneUnderWay(transaction: VaultTransaction, { id, name }: 
   );
 }
 
-/** Going from a key to the same key would end with its being thought replaced. @throws VaultError refused */
+/**
+ * Going from a key to the same key would end with its being thought replaced. One that waits as pending may come again:
+ * its rotation was rolled back.
+ * @throws VaultError refused
+ */
 function assertAnother(credential: Credential): void {
   const added = credential.versions.find(({ number }) => number === newestVersion(credential));
-  const same = credential.versions.find((each) => each !== added && each.fingerprint === added?.fingerprint);
+  const same = credential.versions.find(
+    (each) => each !== added && each.stage !== "pending" && each.fingerprint === added?.fingerprint,
+  );
   if (same === undefined) return;
   throw new VaultError(
     "refused",

@@ -176,17 +176,18 @@ test(
     const sidekey = await startOver(t, upstream);
     const vault = await openOther(t, sidekey.dataDir);
     const load = startLoad(t, sidekey);
-    await pause(300);
+    await load.rounds(1);
     begin(vault, { steps: [25, 50, 75, 100], stepMs: 500, graceMs: 300 });
     await until(vault, ({ phase, step }) => phase === "ramping" && step === 1, "50 %");
-    await pause(400);
-    const during = standIn.requests.map(keyOf).slice(-200);
+    const since = standIn.requests.length;
+    await load.rounds(1);
+    const during = standIn.requests.slice(since).map(keyOf);
     assert.ok(during.includes(OLD) && during.includes(NEW), "both keys are used during the ramp");
     await until(vault, ({ phase }) => phase === "done", "the end");
     // The provider forgets the old key: from here on it would answer 401.
     upstream.valid.delete(OLD);
     const after = standIn.requests.length;
-    await pause(400);
+    await load.rounds(3);
     await load.stop();
     assert.deepEqual(
       load.answers.filter((answer) => !answer.endsWith(" 200")),
@@ -213,14 +214,14 @@ test(
     const sidekey = await startOver(t, upstream);
     const vault = await openOther(t, sidekey.dataDir);
     const load = startLoad(t, sidekey);
-    await pause(300);
+    await load.rounds(1);
     begin(vault, { steps: [50, 100], stepMs: 60_000, graceMs: 60_000 }, { key: "key-mistyped-0123456789" });
     const failed = await until(vault, ({ phase }) => phase === "failed", "the roll-back");
     assert.match(failed.problem ?? "", /^version 2 failed: the provider refused \d+ of its \d+ requests$/);
     assert.equal(failed.stages, "current pending");
     await load.rounds(1);
     const from = load.answers.length;
-    await pause(300);
+    await load.rounds(2);
     await load.stop();
     assert.deepEqual(
       load.answers.slice(from).filter((answer) => !answer.endsWith(" 200")),

@@ -19,6 +19,7 @@ const SHOWING: Readonly<Record<string, readonly (readonly string[])[]>> = {
   "credential list": [[], ["--json"]],
   "credential show": [["demo-two"], ["demo-two", "--json"], ["alpaca-main", "--json"]],
   "credential validate": [["demo-two"], ["alpaca-main", "--json"]],
+  "credential rotation": [["demo-two"], ["demo-two", "--json"]],
   "client list": [[], ["--json"]],
   "policy check": [[], ["--json"]],
   "policy explain": [
@@ -45,6 +46,9 @@ const OTHERS = new Set([
   "credential enable",
   "credential disable",
   "credential promote",
+  "credential restore",
+  "credential rollback",
+  "credential rotate",
   "credential revoke",
   "credential remove",
   "client add",
@@ -127,6 +131,7 @@ test("G16 write-only: no command, control call or metric shows a stored secret a
   for (const args of [
     ["credential", "promote", "demo-two"],
     ["credential", "promote", "demo-two", "1"],
+    ["credential", "rollback", "demo-two"],
     ["credential", "disable", "demo-two"],
     ["credential", "enable", "demo-two"],
     ["policy", "reload"],
@@ -139,6 +144,8 @@ test("G16 write-only: no command, control call or metric shows a stored secret a
     ["vault", "destroy", "--category", "trading", "--confirm", "trading"],
     ["credential", "revoke", "demo-two"],
     ["credential", "remove", "demo-two", "--yes"],
+    ["credential", "list", "--removed", "--json"],
+    ["credential", "restore", "demo-two"],
   ]) {
     said.set(args.join(" "), (await run(args)).all);
   }
