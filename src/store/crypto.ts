@@ -86,7 +86,8 @@ class Scratch {
   }
 }
 
-function withScratch<T>(call: (lib: RawSodium, scratch: Scratch) => T): T {
+/** Lends libsodium and memory that is zeroed afterwards. For this file and secret-stream.ts. */
+export function withScratch<T>(call: (lib: RawSodium, scratch: Scratch) => T): T {
   const lib = raw();
   const scratch = new Scratch(lib);
   try {
@@ -103,6 +104,12 @@ export function randomBytes(bytes: number): Buffer {
 
 export function sha256(data: Uint8Array | string): Buffer {
   return nodeCrypto.hash("sha256", data, "buffer");
+}
+
+/** SHA-256 of data that comes in pieces. */
+export function sha256Hasher(): { update(data: Uint8Array): void; digest(): Buffer } {
+  const hash = nodeCrypto.createHash("sha256");
+  return { update: (data) => void hash.update(data), digest: () => hash.digest() };
 }
 
 /** Compares without leaking where two values differ. Unequal lengths are unequal, not an error. */
