@@ -7,6 +7,7 @@ import { loadConfig, processEnvironment } from "../daemon/config.ts";
 import { loadCatalog } from "../providers/catalog.ts";
 import type { Cli } from "./cli.ts";
 import { registerAudit } from "./commands/audit.ts";
+import { registerBackup } from "./commands/backup.ts";
 import { registerCa } from "./commands/ca.ts";
 import { registerClient } from "./commands/client.ts";
 import { registerCredential } from "./commands/credential.ts";
@@ -44,6 +45,7 @@ const COMMANDS: readonly ((program: Command, cli: Cli) => void)[] = [
   registerRequests,
   registerAudit,
   registerVault,
+  registerBackup,
   registerCa,
 ];
 

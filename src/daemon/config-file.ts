@@ -64,6 +64,14 @@ const schema = z.strictObject({
     .prefault({}),
   secrets: z.strictObject({ idle: duration(0, 3_600_000).prefault("5s") }).prefault({}),
   usage: z.strictObject({ flush: duration(50, 60_000).prefault("1s"), keep: text(days).prefault("90d") }).prefault({}),
+  backup: z
+    .strictObject({
+      to: path.default("./backups"),
+      every: duration(60_000, 30 * 86_400_000).prefault("24h"),
+      keep: z.int().min(1).max(10_000).default(14),
+      with: z.array(z.enum(["usage", "config"])).default([]),
+    })
+    .optional(),
   log: z
     .strictObject({
       level: z.enum(["debug", "info", "warn", "error"]).default("info"),
@@ -87,6 +95,16 @@ function oneWrapper(entry: z.output<typeof unlock>, context: z.RefinementCtx): U
   if (entry.passphrase !== undefined && entry.file === undefined) return { passphrase: entry.passphrase };
   context.addIssue({ code: "custom", message: "write exactly one of `file: <path>` and `passphrase: prompt`" });
   return z.NEVER;
+}
+
+/** Backups that the daemon makes by itself. */
+export interface BackupConfig {
+  /** Directory. */
+  readonly to: string;
+  readonly everyMs: number;
+  /** How many of them are kept. */
+  readonly keep: number;
+  readonly with: readonly ("usage" | "config")[];
 }
 
 /** daemon.yaml as written, with defaults, durations in milliseconds and addresses parsed. */

@@ -4,7 +4,7 @@ import { formatProblem, type PolicyProblem } from "../policy/problem.ts";
 import { parseYamlStrict, type YamlFile, YamlProblem } from "../providers/yaml-document.ts";
 import { Secret } from "../secret.ts";
 import { isLoopbackAddress, parseUpstreamName } from "./config-address.ts";
-import { type ConfigFile, validateConfigFile } from "./config-file.ts";
+import { type BackupConfig, type ConfigFile, validateConfigFile } from "./config-file.ts";
 
 /** Largest certificate or password file, in bytes. */
 const MAX_SIDE_FILE_BYTES = 256 * 1024;
@@ -58,6 +58,8 @@ export interface Config {
   };
   readonly secretsIdleMs: number;
   readonly usage: { readonly flushMs: number; readonly keepDays: number };
+  /** Absent when none are scheduled. */
+  readonly backup?: BackupConfig | undefined;
   readonly log: { readonly level: "debug" | "info" | "warn" | "error"; readonly format: "json" | "pretty" };
   readonly demo: boolean;
   readonly limits: { readonly connections: number; readonly connectionsPerClient: number };
@@ -179,6 +181,7 @@ function build(file: ConfigFile, place: Place): Config {
     upstream: { hosts: upstreamHosts(file, at, refuse), proxy: upstreamProxy(file, at, refuse) },
     secretsIdleMs: file.secrets.idle,
     usage: { flushMs: file.usage.flush, keepDays: file.usage.keep },
+    backup: file.backup && { ...file.backup, to: at(file.backup.to), everyMs: file.backup.every },
     log: file.log,
     demo: file.demo,
     limits: file.limits,

@@ -14,6 +14,7 @@ import { LeafSource } from "./leaf-source.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { createMetricsServer } from "./metrics-server.ts";
+import { logAlerts, startBackups } from "./monitor/backups.ts";
 import { isOwnListener } from "./own-addresses.ts";
 import { knowsClient } from "./pipeline/authenticate.ts";
 import { createChooser } from "./pipeline/choose.ts";
@@ -39,6 +40,8 @@ export interface DaemonOptions {
   readonly unlockers: readonly Unlocker[];
   /** Writes whole log lines, synchronously. */
   readonly writeLog: (bytes: Buffer) => void;
+  /** Only to prove that it starts: no name resolves, and nothing that acts by itself may be started. */
+  readonly drill?: boolean;
   /** Resolves names instead of the system's resolver. */
   readonly testOnlyResolve?: (host: string) => Promise<readonly string[]>;
 }
@@ -234,6 +237,11 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     ? createMetricsServer(metrics, { ready, beforeScrape: () => base.outcomes.flush() })
     : null;
   if (metricsServer) parts.keep(closing(metricsServer));
+  if (config.backup && !options.drill) {
+    parts.keep(
+      startBackups({ ...base, ...options, schedule: config.backup, alerts: logAlerts(base.log), now: Date.now }),
+    );
+  }
   return { ingress, metricsServer };
 }
 
@@ -256,6 +264,7 @@ function newDialer(options: DaemonOptions, { splice, state }: Base, demo: Demo |
     splice,
     socketsPerPool: SOCKETS_PER_POOL,
     ...(options.testOnlyResolve ? { resolve: options.testOnlyResolve } : {}),
+    ...(options.drill ? { resolve: async () => [] } : {}),
   });
 }
 

@@ -14,8 +14,6 @@ import { openVersion, type VersionRow } from "./versions.ts";
 
 /** What was found in the vault of a backup. */
 export interface BackupCheck {
-  /** entries of the audit, all links verified */
-  readonly entries: number;
   readonly credentials: number;
   /** versions whose value was decrypted (and wiped at once) */
   readonly opened: number;
@@ -63,7 +61,7 @@ export function checkVault(vault: Vault, sample: number | "all"): BackupCheck {
   const chain = vault.verifyAudit();
   if (!chain.ok) throw new BackupError("inconsistent", `the audit in the backup: ${chain.problem}`);
   const values = asInconsistent(() => openValues(vault, sample));
-  return { entries: chain.entries, credentials: vault.listCredentials().length, ...values };
+  return { credentials: vault.listCredentials().length, ...values };
 }
 
 /**

@@ -38,6 +38,8 @@ export interface Restored {
   readonly rollback: string | null;
   /** directory with the configuration files of the backup; null when it has none */
   readonly config: string | null;
+  /** milliseconds: decrypting and writing the files; opening and checking the vault; putting it in place */
+  readonly took: { readonly extract: number; readonly check: number; readonly place: number };
 }
 
 /**
@@ -61,13 +63,17 @@ export async function restoreBackup(
   try {
     assertMayRestore(backup, request);
     mkdirOrThrow(building);
+    const times = [performance.now()];
     const manifest = await extractTo(backup, opened.root, building);
+    times.push(performance.now());
     const { check, anchor } = await finishVault(building, opened, manifest, request);
     await request.assertIdle();
+    times.push(performance.now());
     const kept = swap(building, directory, anchor, request.now());
     const hasConfig = manifest.files.some(({ name }) => name.startsWith("config/"));
     const config = hasConfig ? join(directory, RESTORED_CONFIG) : null;
-    return { manifest, check, kept, rollback: anchor.rollback, config };
+    const [extract = 0, checked = 0, place = 0] = times.map((from, at) => (times[at + 1] ?? performance.now()) - from);
+    return { manifest, check, kept, rollback: anchor.rollback, config, took: { extract, check: checked, place } };
   } finally {
     removeHalfMade(building);
     if (made && !existsSync(join(directory, VAULT_FILE))) removeEmpty(directory);

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Worker } from "node:worker_threads";
 import SQLite from "better-sqlite3";
@@ -27,6 +27,24 @@ export interface Snapshot {
 
 /** Largest extra file: configuration is small. */
 const MAX_EXTRA_BYTES = 1024 * 1024;
+
+const CONFIG_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]*\.(?:ya?ml|json|pem|crt)$/;
+
+/**
+ * The configuration files below `directory` (YAML, JSON, certificates; never a key file), as extra files `config/...`.
+ * Links are followed, because orchestrators mount configuration as links.
+ */
+export function configFiles(directory: string, below = "config", depth = 4): ExtraFile[] {
+  const found: ExtraFile[] = [];
+  for (const name of readdirSync(directory).sort()) {
+    const [path, inside] = [join(directory, name), `${below}/${name}`];
+    const stat = statSync(path, { throwIfNoEntry: false });
+    if (stat?.isFile() && CONFIG_NAME.test(name)) found.push({ name: inside, path });
+    if (stat?.isDirectory() && depth > 0 && isContainedName(inside))
+      found.push(...configFiles(path, inside, depth - 1));
+  }
+  return found;
+}
 
 /**
  * Copies vault.db, and usage.db if asked for and there, into `work` (made here, 0700).
