@@ -205,7 +205,7 @@ describe("a restore that does not come to its end", () => {
   it("changes nothing when the disk is full, and works once there is room", async (t) => {
     let mounted = "";
     // Registered first, because a mounted directory cannot be removed.
-    t.after(() => spawnSync("umount", [mounted]));
+    t.after(() => spawnSync("umount", ["-l", mounted]));
     mounted = tempDir(t);
     const mount = (): boolean =>
       spawnSync("mount", ["-t", "tmpfs", "-o", "size=400k,mode=700", "tmpfs", mounted]).status === 0;
@@ -232,6 +232,24 @@ describe("a restore that does not come to its end", () => {
     writeFileSync(filler, "");
     await restore(path, mounted, [fixture.unlocker]);
     assert.ok(existsSync(join(mounted, "vault.db")));
+
+    // The copy that a backup is made from does not fit beside the data.
+    const vault = openVault(mounted, fixture.options);
+    t.after(() => vault.close());
+    await vault.unseal([fixture.unlocker]);
+    const out = join(tempDir(t), "two.backup");
+    writeFileSync(filler, Buffer.alloc(200 * 1024));
+    await assert.rejects(backUp({ ...fixture, vault, directory: mounted }, out), {
+      name: "DatabaseError",
+      code: "full",
+    });
+    assert.deepEqual(
+      [readdirSync(mounted).filter((name) => name.endsWith(".half")), readdirSync(dirname(out))],
+      [[], []],
+    );
+    writeFileSync(filler, "");
+    assert.equal(vault.verifyAudit().ok, true);
+    await backUp({ ...fixture, vault, directory: mounted }, out);
   });
 
   it("leaves the old vault or the new one after kill -9 at any moment, and the next run tidies up", async (t) => {

@@ -69,7 +69,6 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/store/backup-check.ts": "what verify and restore look at; test/store/backup-read.test.ts",
   "src/store/backup-error.ts": "one class; test/store/backup-read.test.ts",
   "src/store/backup-file.ts": "files that writing and restoring make; test/store/backup-write.test.ts",
-  "src/store/backup-format.ts": "the bytes, read after every kind of damage; test/store/backup-read.test.ts",
   "src/store/backup-snapshot.ts": "the copies that a backup is made of; test/store/backup-write.test.ts",
   "src/store/backup-swap.ts": "the last step of a restore; test/store/backup-restore.test.ts",
   "src/store/backup-worker.ts": "the thread that copies; test/store/backup-write.test.ts",
