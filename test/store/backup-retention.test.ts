@@ -3,7 +3,9 @@ import { copyFileSync, readdirSync, readFileSync, truncateSync, writeFileSync } 
 import { join } from "node:path";
 import { test } from "node:test";
 import { BackupError } from "../../src/store/backup-error.ts";
+import { PREFIX_BYTES } from "../../src/store/backup-format.ts";
 import { authenticateBackup, backupName, listOwnBackups, pruneBackups } from "../../src/store/backup-retention.ts";
+import { sha256 } from "../../src/store/crypto.ts";
 import { backedUp, backUp } from "../support/backup-fixture.ts";
 import { newVault, START_MS } from "../support/vault-fixture.ts";
 
@@ -22,6 +24,8 @@ test("only this vault's own whole backups are listed, newest first, and only tho
   const bytes = readFileSync(name(4));
   const at = bytes.indexOf('"epoch":1');
   bytes.write('"epoch":2', at, "latin1");
+  const end = PREFIX_BYTES + bytes.readUInt32BE(PREFIX_BYTES - 4);
+  sha256(bytes.subarray(0, end)).copy(bytes, end);
   writeFileSync(name(13), bytes);
 
   const found = await listOwnBackups(place, vault);

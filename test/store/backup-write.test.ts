@@ -3,19 +3,24 @@ import { spawn } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { Secret } from "../../src/secret.ts";
+import type { AuditNote } from "../../src/store/audit.ts";
 import { BackupError } from "../../src/store/backup-error.ts";
 import type { ByteSink } from "../../src/store/backup-file.ts";
 import { CHUNK_BYTES } from "../../src/store/backup-format.ts";
 import { openBackup, openBackupRoot, readContents } from "../../src/store/backup-read.ts";
 import { configFiles } from "../../src/store/backup-snapshot.ts";
+import { randomBytes } from "../../src/store/crypto.ts";
 import { DatabaseError, fileError, openUsageDatabase } from "../../src/store/database.ts";
 import { VaultSealedError } from "../../src/store/errors.ts";
+import type { VaultView } from "../../src/store/ledger.ts";
 import { USAGE_MIGRATIONS } from "../../src/store/usage-schema.ts";
-import { openVault } from "../../src/store/vault.ts";
+import { openVault, type Vault } from "../../src/store/vault.ts";
+import { wrapRootKey } from "../../src/store/wrappers.ts";
 import { allValues, backedUp, backUp, restore } from "../support/backup-fixture.ts";
 import { findCanary, makeCanary } from "../support/canary.ts";
 import { tempDir } from "../support/temp-dir.ts";
-import { fields, fill, newCredential, newVault } from "../support/vault-fixture.ts";
+import { FAST_PASSPHRASE, fields, fill, newCredential, newVault } from "../support/vault-fixture.ts";
 
 const WRITER = join(import.meta.dirname, "../support/vault-writer.ts");
 const ROUNDS = 5;
@@ -98,7 +103,14 @@ describe("making a backup", () => {
     const seen: Buffer[] = [];
     const sink: ByteSink = {
       // While it is being written, the copies are there.
-      write: async (bytes) => void seen.push(Buffer.from(bytes), ...contentsOf(directory)),
+      write: async (bytes) => {
+        seen.push(Buffer.from(bytes), ...contentsOf(directory));
+        const [work = "none"] = readdirSync(directory).filter((name) => name.endsWith(".half"));
+        assert.equal(statSync(join(directory, work)).mode & 0o777, 0o700);
+        for (const name of readdirSync(join(directory, work))) {
+          assert.equal(statSync(join(directory, work, name)).mode & 0o777, 0o600, name);
+        }
+      },
       finish: async () => {},
       discard: async () => {},
     };
@@ -221,6 +233,26 @@ describe("a backup that cannot be made", () => {
     }
     const result = fixture.vault.verifyAudit();
     assert.equal(result.ok, true);
+  });
+
+  it("is refused when the root key was replaced between the copy and its sealing", async (t) => {
+    const fixture = await newVault(t);
+    const { vault, directory, unlocker } = fixture;
+    const root = Secret.adopt(randomBytes(32));
+    const wrapper = await wrapRootKey(root, unlocker, vault.id, { cost: FAST_PASSPHRASE, now: 1 });
+    const racing = {
+      sealed: false,
+      audit: (entry: AuditNote) => vault.audit(entry),
+      read: <T>(work: (view: VaultView) => T): T => {
+        vault.rotateRoot(root, [wrapper], "ana");
+        return vault.read(work);
+      },
+    } as unknown as Vault;
+    const to = join(tempDir(t), "one.backup");
+    await assert.rejects(backUp({ ...fixture, vault: racing }, to), refused("conflict"));
+    assertClean(directory);
+    await backUp(fixture, to);
+    assert.equal((await restore(to, join(tempDir(t), "data"), [unlocker])).rollback, null);
   });
 
   it("needs an unsealed vault, and stops when it is told to", async (t) => {
