@@ -74,11 +74,12 @@ function place(building: string, directory: string, name: string): void {
 
 /** Makes sure that nobody else has the old vault open, and that vault.db alone is all of it. */
 function takeExclusively(path: string): void {
+  const inUse = new BackupError("in_use", `${path} is open in another process`, "stop it, then run this again");
   try {
-    withDatabase(path, (db) => void db.pragma("journal_mode = DELETE"));
+    const mode = withDatabase(path, (db) => db.pragma("journal_mode = DELETE", { simple: true }));
+    if (mode !== null && mode !== "delete") throw inUse;
   } catch (error) {
-    if (!(error instanceof DatabaseError && error.code === "busy")) throw error;
-    throw new BackupError("in_use", `${path} is open in another process`, "stop it, then run this again");
+    throw error instanceof DatabaseError && error.code === "busy" ? inUse : error;
   }
 }
 
@@ -140,15 +141,16 @@ function linkOrCopy(from: string, to: string): void {
   }
 }
 
-/** A kept directory whose vault is still the one in use belongs to a restore that did not happen. */
+/** A kept directory whose files are all still the ones in use belongs to a restore that did not happen. */
 export function removeUnfinished(directory: string): void {
   const places = [dirname(directory), directory];
   for (const place of places) {
     const prefix = place === directory ? KEPT : `${basename(directory)}${KEPT}`;
     for (const name of namesIn(place)) {
       const kept = join(place, name);
-      if (!name.startsWith(prefix) || !sameFile(join(kept, VAULT_FILE), join(directory, VAULT_FILE))) continue;
-      rmSync(kept, { recursive: true, force: true });
+      if (!name.startsWith(prefix)) continue;
+      const unchanged = namesIn(kept).every((each) => sameFile(join(kept, each), join(directory, each)));
+      if (unchanged) rmSync(kept, { recursive: true, force: true });
     }
   }
 }

@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawn, spawnSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { describe, it } from "node:test";
 import { BackupError } from "../../src/store/backup-error.ts";
@@ -250,6 +259,37 @@ describe("a restore that does not come to its end", () => {
     writeFileSync(filler, "");
     assert.equal(vault.verifyAudit().ok, true);
     await backUp({ ...fixture, vault, directory: mounted }, out);
+  });
+
+  it("forgets what an unfinished one had linked, and never what a finished one has kept", async (t) => {
+    const { vault, path, unlocker, directory } = await backedUp(t);
+    t.after(() => execFileSync("rm", ["-rf", ...keptBeside(directory).map((name) => join(dirname(directory), name))]));
+    vault.close();
+    const unfinished = `${directory}.before-restore-1`;
+    mkdirSync(unfinished);
+    for (const name of ["vault.db", "audit.anchor"]) linkSync(join(directory, name), join(unfinished, name));
+    const { kept } = await restore(path, directory, [unlocker], { replace: true });
+    assert.deepEqual(keptBeside(directory), [basename(kept ?? "")]);
+    const again = await restore(path, directory, [unlocker], { replace: true });
+    assert.deepEqual(keptBeside(directory).sort(), [basename(kept ?? ""), basename(again.kept ?? "")].sort());
+  });
+
+  it("keeps the old files inside a data directory that is a mount of its own", async (t) => {
+    let mounted = "";
+    t.after(() => spawnSync("umount", ["-l", mounted]));
+    mounted = tempDir(t);
+    const mount = (): boolean =>
+      spawnSync("mount", ["-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", mounted]).status === 0;
+    if (!(await requires(t, "mounting a small file system", mount))) return;
+    const { path, unlocker, options } = await backedUp(t);
+    await restore(path, mounted, [unlocker]);
+    const { kept } = await restore(path, mounted, [unlocker], { replace: true });
+    assert.equal(dirname(kept ?? ""), mounted);
+    assert.deepEqual(readdirSync(kept ?? "").sort(), ["audit.anchor", "vault.db"]);
+    assert.deepEqual(keptBeside(mounted), []);
+    const again = openVault(mounted, options);
+    await assert.rejects(again.unseal([unlocker]), VaultTamperedError, "the entries of the first restore are lost");
+    again.close();
   });
 
   it("leaves the old vault or the new one after kill -9 at any moment, and the next run tidies up", async (t) => {
