@@ -3,6 +3,7 @@ import { parseDuration } from "../policy/duration.ts";
 import { formatPath, type PolicyProblem } from "../policy/problem.ts";
 import type { YamlFile } from "../providers/yaml-document.ts";
 import { parseIpPort, parseLocalName, parseProxyUrl } from "./config-address.ts";
+import { backupSchema } from "./config-backup.ts";
 
 /** Longest time that usage may be kept, in days. */
 const MAX_KEEP_DAYS = 3650;
@@ -64,14 +65,7 @@ const schema = z.strictObject({
     .prefault({}),
   secrets: z.strictObject({ idle: duration(0, 3_600_000).prefault("5s") }).prefault({}),
   usage: z.strictObject({ flush: duration(50, 60_000).prefault("1s"), keep: text(days).prefault("90d") }).prefault({}),
-  backup: z
-    .strictObject({
-      to: path.default("./backups"),
-      every: duration(60_000, 30 * 86_400_000).prefault("24h"),
-      keep: z.int().min(1).max(10_000).default(14),
-      with: z.array(z.enum(["usage", "config"])).default([]),
-    })
-    .optional(),
+  backup: backupSchema(duration(60_000, 30 * 86_400_000).prefault("24h")).optional(),
   log: z
     .strictObject({
       level: z.enum(["debug", "info", "warn", "error"]).default("info"),
@@ -95,16 +89,6 @@ function oneWrapper(entry: z.output<typeof unlock>, context: z.RefinementCtx): U
   if (entry.passphrase !== undefined && entry.file === undefined) return { passphrase: entry.passphrase };
   context.addIssue({ code: "custom", message: "write exactly one of `file: <path>` and `passphrase: prompt`" });
   return z.NEVER;
-}
-
-/** Backups that the daemon makes by itself. */
-export interface BackupConfig {
-  /** Directory. */
-  readonly to: string;
-  readonly everyMs: number;
-  /** How many of them are kept. */
-  readonly keep: number;
-  readonly with: readonly ("usage" | "config")[];
 }
 
 /** daemon.yaml as written, with defaults, durations in milliseconds and addresses parsed. */

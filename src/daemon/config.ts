@@ -4,7 +4,8 @@ import { formatProblem, type PolicyProblem } from "../policy/problem.ts";
 import { parseYamlStrict, type YamlFile, YamlProblem } from "../providers/yaml-document.ts";
 import { Secret } from "../secret.ts";
 import { isLoopbackAddress, parseUpstreamName } from "./config-address.ts";
-import { type BackupConfig, type ConfigFile, validateConfigFile } from "./config-file.ts";
+import type { BackupConfig } from "./config-backup.ts";
+import { type ConfigFile, validateConfigFile } from "./config-file.ts";
 
 /** Largest certificate or password file, in bytes. */
 const MAX_SIDE_FILE_BYTES = 256 * 1024;

@@ -232,16 +232,16 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     refused: (reason) => metrics.denied(reason),
   });
   parts.keep({ close: () => ingress.destroy() });
-  const ready = () => readiness(vault, state);
-  const metricsServer = config.listen.metrics
-    ? createMetricsServer(metrics, { ready, beforeScrape: () => base.outcomes.flush() })
-    : null;
-  if (metricsServer) parts.keep(closing(metricsServer));
   if (config.backup && !options.drill) {
     parts.keep(
       startBackups({ ...base, ...options, schedule: config.backup, alerts: logAlerts(base.log), now: Date.now }),
     );
   }
+  const ready = () => readiness(vault, state);
+  const metricsServer = config.listen.metrics
+    ? createMetricsServer(metrics, { ready, beforeScrape: () => base.outcomes.flush() })
+    : null;
+  if (metricsServer) parts.keep(closing(metricsServer));
   return { ingress, metricsServer };
 }
 

@@ -86,7 +86,7 @@ class Scratch {
   }
 }
 
-/** Lends libsodium and memory that is zeroed afterwards. For this file and secret-stream.ts. */
+/** Runs `call` with WASM memory that is zeroed afterwards. Only for files of the store that wrap more of libsodium. */
 export function withScratch<T>(call: (lib: RawSodium, scratch: Scratch) => T): T {
   const lib = raw();
   const scratch = new Scratch(lib);
@@ -106,15 +106,15 @@ export function sha256(data: Uint8Array | string): Buffer {
   return nodeCrypto.hash("sha256", data, "buffer");
 }
 
+/** Compares without leaking where two values differ. Unequal lengths are unequal, not an error. */
+export function constantTimeEqual(a: Uint8Array, b: Uint8Array): boolean {
+  return a.length === b.length && nodeCrypto.timingSafeEqual(a, b);
+}
+
 /** SHA-256 of data that comes in pieces. */
 export function sha256Hasher(): { update(data: Uint8Array): void; digest(): Buffer } {
   const hash = nodeCrypto.createHash("sha256");
   return { update: (data) => void hash.update(data), digest: () => hash.digest() };
-}
-
-/** Compares without leaking where two values differ. Unequal lengths are unequal, not an error. */
-export function constantTimeEqual(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && nodeCrypto.timingSafeEqual(a, b);
 }
 
 /** The `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2). */

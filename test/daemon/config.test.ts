@@ -231,20 +231,3 @@ test("F1: variables and flags that would expose keys are refused by name", () =>
   const [warning] = dangerousEnvironment({ NODE_EXTRA_CA_CERTS: "/etc/ca.pem" });
   assert.equal(warning?.severity, "warn");
 });
-
-test("backups are scheduled only when daemon.yaml says so, with sane defaults", (t) => {
-  assert.equal(load(project(t, "version: 1\n")).backup, undefined);
-  const root = project(t, "version: 1\nbackup: {}\n");
-  const { backup } = load(root);
-  assert.deepEqual(
-    { to: backup?.to, everyMs: backup?.everyMs, keep: backup?.keep, with: backup?.with },
-    { to: join(root, "backups"), everyMs: 86_400_000, keep: 14, with: [] },
-  );
-  const set = load(
-    project(t, "version: 1\nbackup: { to: /mnt/b, every: 6h, keep: 3, with: [usage, config] }\n"),
-  ).backup;
-  assert.deepEqual([set?.to, set?.everyMs, set?.keep, set?.with], ["/mnt/b", 21_600_000, 3, ["usage", "config"]]);
-  for (const wrong of ["keep: 0", "every: 1s", "with: [keys]", "where: /mnt"]) {
-    assert.match(problemsOf(project(t, `version: 1\nbackup: { ${wrong} }\n`)), /daemon\.yaml:2/, wrong);
-  }
-});

@@ -12,7 +12,7 @@ import { createBackup } from "../../store/backup-write.ts";
 import type { Vault } from "../../store/vault.ts";
 import { wrapperWarnings } from "../../store/wrapper-warnings.ts";
 import type { Config } from "../config.ts";
-import type { BackupConfig } from "../config-file.ts";
+import type { BackupConfig } from "../config-backup.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
 
