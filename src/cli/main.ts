@@ -8,6 +8,7 @@ import { hardenProcess } from "../daemon/process-hygiene.ts";
 import { loadCatalog } from "../providers/catalog.ts";
 import type { Cli } from "./cli.ts";
 import { registerAudit } from "./commands/audit.ts";
+import { registerBackup } from "./commands/backup.ts";
 import { registerCa } from "./commands/ca.ts";
 import { registerClient } from "./commands/client.ts";
 import { registerCredential } from "./commands/credential.ts";
@@ -47,6 +48,7 @@ const COMMANDS: readonly ((program: Command, cli: Cli) => void)[] = [
   registerRequests,
   registerAudit,
   registerVault,
+  registerBackup,
   registerCa,
 ];
 

@@ -22,6 +22,11 @@ export interface Terminal {
   jsonLine(value: unknown): void;
   status(mark: Mark, text: string): void;
   fail(report: FailureReport): void;
+  /**
+   * For a file on stdout, and then nothing else goes there: each call resolves once the bytes are taken and rejects
+   * when the reader is gone. Null when stdout is a terminal.
+   */
+  binary(): ((bytes: Uint8Array) => Promise<void>) | null;
   /** Resolves when everything has left this process: a slow reader of a pipe must get all of it. */
   flush(): Promise<void>;
   /** Whole lines of the daemon's log, on stderr. */
@@ -83,6 +88,13 @@ export function createTerminal(streams: TerminalStreams): Terminal {
       streams.err.write(`${paint(streams.err, "fail", "sidekey:")} ${visible(report.message)}\n`);
       if (report.nextStep === null) return;
       for (const step of report.nextStep.split("\n")) line(streams.err, `  ${step}`);
+    },
+    binary: () => {
+      if ("isTTY" in streams.out && streams.out.isTTY === true) return null;
+      // A reader that leaves early got half a file: that is a failure here, told by the write.
+      streams.out.removeAllListeners("error").on("error", () => {});
+      return (bytes) =>
+        new Promise((resolve, reject) => streams.out.write(bytes, (error) => (error ? reject(error) : resolve())));
     },
     prompt: (text) => {
       streams.err.write(visible(text));

@@ -9,7 +9,6 @@ import { observeDaemon, type RunState } from "./daemon-status.ts";
 import { failureLogger } from "./failure-log.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { startRewrapping } from "./monitor/rewrap.ts";
 import type { Parts } from "./parts.ts";
 import { nodeTimer, steadyClockUs } from "./pipeline/clock.ts";
 import { createLimiter, type Limiter } from "./pipeline/limiter.ts";
@@ -115,7 +114,6 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
     onVaultChange: () => {},
     onUnseal: () => {},
   };
-  parts.keep(startRewrapping(vault, failureLogger(log, "rewrap")));
   observeDaemon(base);
   await gate.open();
   return base;

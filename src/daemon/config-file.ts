@@ -4,6 +4,7 @@ import { formatPath, type PolicyProblem } from "../policy/problem.ts";
 import type { YamlFile } from "../providers/yaml-document.ts";
 import { parseIpPort, parseLocalName, parseProxyUrl } from "./config-address.ts";
 import { anchorSchema } from "./config-anchor.ts";
+import { backupSchema } from "./config-backup.ts";
 import { duration, path, text } from "./config-value.ts";
 import { unlockEntry } from "./unlock-config.ts";
 
@@ -58,6 +59,7 @@ const schema = z.strictObject({
   monitor: z.strictObject({ check: text(checkInterval).prefault("6h") }).prefault({}),
   secrets: z.strictObject({ idle: duration(0, 3_600_000).prefault("5s") }).prefault({}),
   usage: z.strictObject({ flush: duration(50, 60_000).prefault("1s"), keep: text(days).prefault("90d") }).prefault({}),
+  backup: backupSchema(duration(60_000, 30 * 86_400_000).prefault("24h")).optional(),
   log: z
     .strictObject({
       level: z.enum(["debug", "info", "warn", "error"]).default("info"),

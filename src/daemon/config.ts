@@ -5,6 +5,7 @@ import { parseYamlStrict, type YamlFile, YamlProblem } from "../providers/yaml-d
 import { Secret } from "../secret.ts";
 import { isLoopbackAddress, parseUpstreamName } from "./config-address.ts";
 import type { AnchorConfig } from "./config-anchor.ts";
+import type { BackupConfig } from "./config-backup.ts";
 import { type ConfigFile, validateConfigFile } from "./config-file.ts";
 import { resolveUnlock, type UnlockConfig } from "./unlock-config.ts";
 
@@ -60,6 +61,8 @@ export interface Config {
   readonly monitor: { readonly checkMs: number | null };
   readonly secretsIdleMs: number;
   readonly usage: { readonly flushMs: number; readonly keepDays: number };
+  /** Absent when none are scheduled. */
+  readonly backup?: BackupConfig | undefined;
   readonly log: { readonly level: "debug" | "info" | "warn" | "error"; readonly format: "json" | "pretty" };
   readonly demo: boolean;
   readonly limits: { readonly connections: number; readonly connectionsPerClient: number };
@@ -187,6 +190,7 @@ function build(file: ConfigFile, place: Place): Config {
     monitor: { checkMs: file.monitor.check },
     secretsIdleMs: file.secrets.idle,
     usage: { flushMs: file.usage.flush, keepDays: file.usage.keep },
+    backup: file.backup && { ...file.backup, to: at(file.backup.to), everyMs: file.backup.every },
     log: file.log,
     demo: file.demo,
     limits: file.limits,

@@ -124,8 +124,8 @@ function sendJson(response: ServerResponse, status: number, value: unknown): voi
   response.end(`${JSON.stringify(value)}\n`);
 }
 
-/** A socket file that nobody answers on is left over from a killed daemon. */
-function answers(path: string): Promise<boolean> {
+/** Whether a daemon listens there. A socket file that nobody answers on is left over from a killed one. */
+export function answers(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once("connect", () => {

@@ -6,23 +6,22 @@ import type { Config } from "./config.ts";
 import { type Control, startControl } from "./control.ts";
 import { observeLimits, readiness, statusOf } from "./daemon-status.ts";
 import { type Demo, startDemo } from "./demo-provider.ts";
+import { startDuties } from "./duties.ts";
 import { failureLogger } from "./failure-log.ts";
 import { createIngress, type Ingress } from "./ingress/server.ts";
 import { LeafSource } from "./leaf-source.ts";
 import { listen } from "./listen.ts";
 import { createMetricsServer } from "./metrics-server.ts";
 import { type Monitor, startMonitor } from "./monitor/monitor.ts";
-import { type Rotations, startRotations } from "./monitor/rotation.ts";
+import type { Rotations } from "./monitor/rotation.ts";
 import { isOwnListener } from "./own-addresses.ts";
 import { Parts } from "./parts.ts";
 import { knowsClient } from "./pipeline/authenticate.ts";
 import { createChooser } from "./pipeline/choose.ts";
-import { nodeTimer } from "./pipeline/clock.ts";
 import { Dialer } from "./pipeline/dial.ts";
 import type { ProxyError } from "./pipeline/errors.ts";
 import type { Outcome } from "./pipeline/exchange.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
-import { longestWaitMs } from "./pipeline/ramp.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
 import { recordReload } from "./reload-record.ts";
@@ -37,6 +36,8 @@ export interface DaemonOptions {
   readonly dangers?: readonly string[];
   /** Writes whole log lines, synchronously. */
   readonly writeLog: (bytes: Buffer) => void;
+  /** Only to prove that it starts: no name resolves, and nothing that acts by itself may be started. */
+  readonly drill?: boolean;
   /** Resolves names instead of the system's resolver. */
   readonly testOnlyResolve?: (host: string) => Promise<readonly string[]>;
 }
@@ -129,7 +130,14 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   const dialer = parts.keep(newDialer(options, base, demo));
   const { dataDir, monitor: settings } = config;
   const monitor = parts.keep(
-    startMonitor({ ...base, dataDir, checkMs: settings.checkMs, dialer, policy: policy.source, now: Date.now }),
+    startMonitor({
+      ...base,
+      dataDir,
+      checkMs: options.drill ? null : settings.checkMs,
+      dialer,
+      policy: policy.source,
+      now: Date.now,
+    }),
   );
   const submissions = parts.keep(followSubmissions({ vault, config, log: base.log, alerts: monitor.alerts }));
   base.view.refresh();
@@ -149,7 +157,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
       expectRoot: (root) => vault.expectRoot(root),
     }),
   );
-  const rotations = parts.keep(moveRotations(base, policy, monitor));
+  const duties = options.drill ? null : startDuties(base, { ...options, policy: policy.source, monitor }, parts);
   const pipelineOptions: PipelineOptions = {
     ...base,
     policy: () => policy.source.current(),
@@ -159,7 +167,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     vaultSealed: () => vault.sealed,
     draining: () => state.draining,
     maxPerClient: config.limits.connectionsPerClient,
-    record: recorder(base, control, monitor, rotations),
+    record: recorder(base, control, monitor, duties?.rotations ?? null),
     limitWaited: (route, limit, waitMs) => metrics.limitWaited(route, limit, waitMs),
     now: Date.now,
   };
@@ -192,26 +200,17 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   return { ingress, metricsServer, reload };
 }
 
-function moveRotations(base: Base, { source }: PolicyParts, { alerts, probe }: Monitor): Rotations {
-  return startRotations({
-    ...base,
-    provider: (id) => source.provider(id),
-    prober: { probe },
-    alerts,
-    uses: (id, version) => base.secrets.users(id, version),
-    settleMs: (provider) => longestWaitMs(source.current(), provider),
-    now: Date.now,
-    setTimer: nodeTimer,
-    onFailure: failureLogger(base.log, "rotation"),
-  });
-}
-
-function recorder(base: Base, control: Control, monitor: Monitor, rotations: Rotations): PipelineOptions["record"] {
+function recorder(
+  base: Base,
+  control: Control,
+  monitor: Monitor,
+  rotations: Rotations | null,
+): PipelineOptions["record"] {
   const logInternal = failureLogger(base.log, "internal");
   return (outcome: Outcome, failure: ProxyError | null) => {
     base.state.inFlight--;
     base.outcomes.add(outcome);
-    rotations.outcome(outcome);
+    rotations?.outcome(outcome);
     control.publish(outcome);
     monitor.observe(outcome);
     if (outcome.outcome === "internal" || outcome.reason === "credential_not_opened") logInternal(failure?.cause);
@@ -227,6 +226,7 @@ function newDialer(options: DaemonOptions, { splice, state }: Base, demo: Demo |
     splice,
     socketsPerPool: SOCKETS_PER_POOL,
     ...(options.testOnlyResolve ? { resolve: options.testOnlyResolve } : {}),
+    ...(options.drill ? { resolve: async () => [] } : {}),
   });
 }
 

@@ -55,12 +55,12 @@ export function prepareDataDir(dir: string): string[] {
 }
 
 /** @throws SetupError when the control socket's path would be longer than the system allows (sun_path, unix(7)) */
-export function assertSocketFits(dir: string): void {
+export function assertSocketFits(dir: string, nextStep = "name a shorter one with --data"): void {
   const length = Buffer.byteLength(join(dir, "daemon.sock"));
   if (length <= MAX_SOCKET_PATH_BYTES) return;
   throw new SetupError(
     `${dir} is too long a path: daemon.sock in it has ${length} bytes, at most ${MAX_SOCKET_PATH_BYTES} are possible`,
-    "name a shorter one with --data",
+    nextStep,
   );
 }
 

@@ -123,6 +123,12 @@ export function constantTimeEqual(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && nodeCrypto.timingSafeEqual(a, b);
 }
 
+/** SHA-256 of data that comes in pieces. */
+export function sha256Hasher(): { update(data: Uint8Array): void; digest(): Buffer } {
+  const hash = nodeCrypto.createHash("sha256");
+  return { update: (data) => void hash.update(data), digest: () => hash.digest() };
+}
+
 /** The `Sec-WebSocket-Accept` value for a `Sec-WebSocket-Key` (RFC 6455 section 4.2.2). */
 export function websocketAccept(key: string): string {
   return nodeCrypto.createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");

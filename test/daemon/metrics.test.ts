@@ -123,3 +123,13 @@ test("recording a request costs microseconds at most", () => {
   // The best round, because other processes share the machine; about 0.1 us when measured alone.
   assert.ok(Math.min(...rounds) < 2, `${Math.min(...rounds)} us per request`);
 });
+
+test("the newest backup's time is there once there is one", async () => {
+  const metrics = createMetrics();
+  assert.doesNotMatch(await metrics.render(), /^sidekey_backup_last_success_timestamp_seconds/m);
+  let at: number | null = null;
+  metrics.observe({ lastBackupAt: () => at });
+  assert.doesNotMatch(await metrics.render(), /^sidekey_backup_last_success_timestamp_seconds/m);
+  at = 1_700_000_000_500;
+  assert.match(await metrics.render(), /^sidekey_backup_last_success_timestamp_seconds 1700000000\.5$/m);
+});

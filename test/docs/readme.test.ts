@@ -5,6 +5,7 @@ import { test } from "node:test";
 import { Command } from "commander";
 import type { Cli } from "../../src/cli/cli.ts";
 import { registerAudit } from "../../src/cli/commands/audit.ts";
+import { registerBackup } from "../../src/cli/commands/backup.ts";
 import { registerCa } from "../../src/cli/commands/ca.ts";
 import { registerClient } from "../../src/cli/commands/client.ts";
 import { registerCredential } from "../../src/cli/commands/credential.ts";
@@ -38,6 +39,7 @@ const COMMANDS = [
   registerRequests,
   registerAudit,
   registerVault,
+  registerBackup,
   registerCa,
 ];
 
