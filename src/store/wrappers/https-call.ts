@@ -113,6 +113,8 @@ function marked(value: string, secrets: ReadonlyMap<string, Secret>, slots: Map<
  * strings, which nobody can wipe.
  */
 function spliceSecrets(socket: Socket, slots: ReadonlyMap<string, Secret>): void {
+  // Head and body one by one: written together, they would be copied into memory that nobody wipes.
+  socket.cork = () => undefined;
   if (slots.size === 0) return;
   const write = socket.write.bind(socket) as (chunk: Uint8Array | string, ...rest: unknown[]) => boolean;
   socket.write = (chunk: Uint8Array | string, ...rest: unknown[]): boolean => {

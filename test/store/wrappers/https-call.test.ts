@@ -91,7 +91,7 @@ test("a connection that breaks, a silent server and an aborted call end with an 
   await assert.rejects(httpsCall(call(server), controller.signal), as("timeout", /did not answer in time/));
 });
 
-test("old TLS is refused", async (t) => {
+test("a server that speaks only old TLS is told from one with a wrong certificate", async (t) => {
   const authority = makeAuthority();
   const leaf = authority.issue({ hostnames: ["localhost"] });
   const versions = { minVersion: "TLSv1.1", maxVersion: "TLSv1.1", ciphers: "DEFAULT@SECLEVEL=0" } as const;
