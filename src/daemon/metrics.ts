@@ -44,6 +44,7 @@ export interface MetricSources {
   credentials: () => Iterable<CredentialGauge>;
   /** The lowest remaining count of each (route, limit) over its keys. */
   limits: () => Iterable<LimitGauge>;
+  alertsOpen: () => Iterable<{ readonly severity: string }>;
 }
 
 export interface Metrics {
@@ -263,6 +264,13 @@ function registerSources(register: Registry, sources: Partial<MetricSources>): v
   gauge(register, "sidekey_limit_remaining", "Lowest remaining count of a limit.", ["route", "limit"], () =>
     [...(sources.limits?.() ?? [])].map(({ route, limit, remaining }): Sample => [{ route, limit }, remaining]),
   );
+  gauge(register, "sidekey_alerts_open", "Alerts that are open.", ["severity"], () => {
+    const open = sources.alertsOpen === undefined ? null : [...sources.alertsOpen()];
+    const count = (severity: string) => open?.filter((alert) => alert.severity === severity).length ?? 0;
+    return open === null
+      ? []
+      : ["info", "warning", "critical"].map((each): Sample => [{ severity: each }, count(each)]);
+  });
   const credentials = () => [...(sources.credentials?.() ?? [])].slice(0, MAX_LABEL_VALUES);
   gauge(register, "sidekey_credential_state", "1 for the state a credential is in.", ["credential", "state"], () =>
     credentials().map(({ name, state }): Sample => [{ credential: name, state }, 1]),

@@ -105,6 +105,15 @@ export function sha256(data: Uint8Array | string): Buffer {
   return nodeCrypto.hash("sha256", data, "buffer");
 }
 
+/** HMAC-SHA-256 (RFC 2104), in a Buffer of its own. The caller wipes `key`, and the result when it is a key itself. */
+export function hmacSha256(key: Uint8Array, data: Uint8Array | string): Buffer {
+  const digest = nodeCrypto.createHmac("sha256", key).update(data).digest();
+  const own = secretBuffer(digest.length);
+  own.set(digest);
+  digest.fill(0);
+  return own;
+}
+
 /** Compares without leaking where two values differ. Unequal lengths are unequal, not an error. */
 export function constantTimeEqual(a: Uint8Array, b: Uint8Array): boolean {
   return a.length === b.length && nodeCrypto.timingSafeEqual(a, b);

@@ -46,6 +46,7 @@ const OLDEST_SQLITE = "3.51.3";
 const BUSY_TIMEOUT_MS = 5_000;
 const VAULT_APPLICATION_ID = 0x534b5654;
 const USAGE_APPLICATION_ID = 0x534b5553;
+const MONITOR_APPLICATION_ID = 0x534b4d4e;
 
 interface Kind {
   what: string;
@@ -82,6 +83,21 @@ export function openUsageDatabase(path: string, migrations: readonly string[] = 
   const kind: Kind = {
     what: "usage database",
     applicationId: USAGE_APPLICATION_ID,
+    synchronous: "NORMAL",
+    migrations,
+    exactSchema: false,
+  };
+  return openDatabase(path, kind, true);
+}
+
+/**
+ * Opens monitor.db, creating it when missing; durable as usage.db is, for the same reason.
+ * @throws DatabaseError
+ */
+export function openMonitorDatabase(path: string, migrations: readonly string[]): Database {
+  const kind: Kind = {
+    what: "monitor database",
+    applicationId: MONITOR_APPLICATION_ID,
     synchronous: "NORMAL",
     migrations,
     exactSchema: false,
@@ -141,9 +157,11 @@ function assertKind(db: Database, path: string, kind: Kind): void {
   throw new DatabaseError("corrupt", path, `this is not a sidekey ${kind.what}; ${remedy(path)}`);
 }
 
-/** usage.db holds nothing that cannot be done without. */
+/** usage.db and monitor.db hold nothing that cannot be done without. */
 function remedy(path: string): string {
-  const move = basename(path) === "usage.db" ? `, or move it and its -wal file away to begin an empty one` : "";
+  const move = ["usage.db", "monitor.db"].includes(basename(path))
+    ? `, or move it and its -wal file away to begin an empty one`
+    : "";
   return `restore it from a backup${move}`;
 }
 

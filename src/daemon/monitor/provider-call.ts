@@ -1,3 +1,4 @@
+import type { Cidr } from "../../policy/address.ts";
 import type { Secret } from "../../secret.ts";
 
 /**
@@ -18,6 +19,8 @@ export interface ProviderCall {
   /** By the names used in `path` and `fields`. The caller wipes them. */
   readonly secrets: ReadonlyMap<string, Secret>;
   readonly timeoutMs: number;
+  /** Non-public ranges that may be dialled; none unless given. */
+  readonly private?: readonly Cidr[];
 }
 
 export interface ProviderAnswer {

@@ -1,0 +1,50 @@
+/*
+ * Schema of monitor.db: entry n brings user_version n to n + 1. Entries are never edited once released; a change is a
+ * new entry. Everything here may be lost: it is learnt again by asking the providers.
+ */
+export const MONITOR_MIGRATIONS: readonly string[] = [
+  `
+  CREATE TABLE health (
+    credential TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    state TEXT NOT NULL,
+    checked_at INTEGER,
+    next_at INTEGER,
+    expires_at INTEGER,
+    suspect_since INTEGER,
+    detail TEXT NOT NULL,
+    PRIMARY KEY (credential, version)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE checks (
+    id INTEGER PRIMARY KEY,
+    credential TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    meaning TEXT NOT NULL,
+    status INTEGER,
+    detail TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX checks_by_credential ON checks (credential, id);
+
+  CREATE TABLE alerts (
+    kind TEXT NOT NULL,
+    object TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    message TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    PRIMARY KEY (kind, object)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE notices (
+    credential TEXT NOT NULL,
+    expires_at INTEGER NOT NULL,
+    days INTEGER NOT NULL,
+    sent_at INTEGER NOT NULL,
+    PRIMARY KEY (credential, expires_at, days)
+  ) STRICT, WITHOUT ROWID;
+  `,
+];

@@ -1,0 +1,250 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { type Database, guard, openMonitorDatabase } from "./database.ts";
+import { MONITOR_MIGRATIONS } from "./monitor-schema.ts";
+
+export const MONITOR_FILE = "monitor.db";
+
+/** Checks that are kept of one credential. */
+const KEPT_CHECKS = 100;
+/** Longest detail or message, in characters. */
+const MAX_TEXT = 500;
+
+export const HEALTH_STATES = ["unknown", "valid", "invalid", "forbidden", "limited", "expiring", "expired"] as const;
+export type HealthState = (typeof HEALTH_STATES)[number];
+
+/** What is known of one version of a credential. Times are ms since the epoch. */
+export interface Health {
+  /** id of the credential */
+  readonly credential: string;
+  readonly version: number;
+  readonly state: HealthState;
+  readonly checkedAt: number | null;
+  /** when it is to be checked again */
+  readonly nextAt: number | null;
+  /** what the provider said; null when it said nothing */
+  readonly expiresAt: number | null;
+  /** since when traffic is refused with 401 or 403 and no check has explained it */
+  readonly suspectSince: number | null;
+  /** one sentence for the operator */
+  readonly detail: string;
+}
+
+/** One question to the provider and how its answer was read. */
+export interface Check {
+  readonly credential: string;
+  readonly version: number;
+  readonly at: number;
+  /** who asked: `schedule`, `traffic`, `command`, `add`, `rotation` */
+  readonly reason: string;
+  readonly meaning: string;
+  readonly status: number | null;
+  readonly detail: string;
+}
+
+export type Severity = "info" | "warning" | "critical";
+
+export interface OpenAlert {
+  /** `credential_invalid`, `backup_failed`: what is wrong, from a closed set of its owner */
+  readonly kind: string;
+  /** `credential:fmp-main`: what it is about */
+  readonly object: string;
+  readonly severity: Severity;
+  readonly message: string;
+  /** how often it was raised since it opened */
+  readonly count: number;
+  readonly firstAt: number;
+  readonly lastAt: number;
+}
+
+interface HealthRow {
+  credential: string;
+  version: number;
+  state: string;
+  checked_at: number | null;
+  next_at: number | null;
+  expires_at: number | null;
+  suspect_since: number | null;
+  detail: string;
+}
+
+interface AlertRow extends Omit<OpenAlert, "firstAt" | "lastAt" | "severity"> {
+  severity: string;
+  first_at: number;
+  last_at: number;
+}
+
+/**
+ * Opens monitor.db of the data directory, making it when it is missing. It holds no secret, and nothing that could not
+ * be learnt again. Several processes may have it open.
+ * @throws DatabaseError
+ */
+export function openMonitorStore(dataDir: string): MonitorStore {
+  return new MonitorStore(openMonitorDatabase(join(dataDir, MONITOR_FILE), MONITOR_MIGRATIONS));
+}
+
+/**
+ * Reads monitor.db, for a command that only shows; `missing` when there is none yet.
+ * @throws DatabaseError
+ */
+export function readMonitor<T>(dataDir: string, read: (store: MonitorStore) => T, missing: T): T {
+  if (!existsSync(join(dataDir, MONITOR_FILE))) return missing;
+  const store = openMonitorStore(dataDir);
+  try {
+    return read(store);
+  } finally {
+    store.close();
+  }
+}
+
+/** Every method may throw DatabaseError (disk full, locked by another process). */
+export class MonitorStore {
+  readonly #db: Database;
+
+  constructor(db: Database) {
+    this.#db = db;
+  }
+
+  close(): void {
+    this.#db.close();
+  }
+
+  /** Changes when another process has written; cheap enough to poll. */
+  dataVersion(): number {
+    return this.#run(() => this.#db.pragma("data_version", { simple: true }) as number);
+  }
+
+  /** All of it, or that of one credential, by version. */
+  health(credential?: string): Health[] {
+    const where = credential === undefined ? "" : "WHERE credential = ?";
+    const sql = `SELECT * FROM health ${where} ORDER BY credential, version`;
+    return this.#run(() => {
+      const rows = this.#db.prepare(sql).all(...(credential === undefined ? [] : [credential])) as HealthRow[];
+      return rows.map(describeHealth);
+    });
+  }
+
+  putHealth(health: Health): void {
+    this.#run(() =>
+      this.#db
+        .prepare(
+          `INSERT INTO health (credential, version, state, checked_at, next_at, expires_at, suspect_since, detail)
+           VALUES (@credential, @version, @state, @checkedAt, @nextAt, @expiresAt, @suspectSince, @detail)
+           ON CONFLICT (credential, version) DO UPDATE SET state = excluded.state, checked_at = excluded.checked_at,
+             next_at = excluded.next_at, expires_at = excluded.expires_at,
+             suspect_since = excluded.suspect_since, detail = excluded.detail`,
+        )
+        .run({ ...health, detail: bounded(health.detail) }),
+    );
+  }
+
+  /** Adds to the history; the oldest of the same credential go. */
+  addCheck(check: Check): void {
+    this.#run(() =>
+      this.#db.transaction(() => {
+        this.#db
+          .prepare(
+            `INSERT INTO checks (credential, version, at, reason, meaning, status, detail)
+             VALUES (@credential, @version, @at, @reason, @meaning, @status, @detail)`,
+          )
+          .run({ ...check, detail: bounded(check.detail) });
+        this.#db
+          .prepare(
+            `DELETE FROM checks WHERE credential = ? AND id NOT IN
+               (SELECT id FROM checks WHERE credential = ? ORDER BY id DESC LIMIT ?)`,
+          )
+          .run(check.credential, check.credential, KEPT_CHECKS);
+      })(),
+    );
+  }
+
+  /** Newest first. */
+  checks(credential: string, limit = KEPT_CHECKS): Check[] {
+    const sql = `SELECT credential, version, at, reason, meaning, status, detail FROM checks
+                 WHERE credential = ? ORDER BY id DESC LIMIT ?`;
+    return this.#run(() => this.#db.prepare(sql).all(credential, limit) as Check[]);
+  }
+
+  /** Forgets credentials that are not among `existing` (ids). */
+  keepOnly(existing: ReadonlySet<string>): void {
+    this.#run(() =>
+      this.#db.transaction(() => {
+        for (const table of ["health", "checks", "notices"]) {
+          const ids = this.#db.prepare(`SELECT DISTINCT credential FROM ${table}`).pluck().all() as string[];
+          const forget = this.#db.prepare(`DELETE FROM ${table} WHERE credential = ?`);
+          for (const id of ids) if (!existing.has(id)) forget.run(id);
+        }
+      })(),
+    );
+  }
+
+  /** Opens an alert, or counts it when it is open. @returns whether it was opened, or has become another severity */
+  raise(kind: string, object: string, severity: Severity, message: string, nowMs: number): boolean {
+    return this.#run(() =>
+      this.#db
+        .transaction((): boolean => {
+          const open = this.#db.prepare("SELECT severity FROM alerts WHERE kind = ? AND object = ?").get(kind, object);
+          this.#db
+            .prepare(
+              `INSERT INTO alerts (kind, object, severity, message, count, first_at, last_at)
+               VALUES (@kind, @object, @severity, @message, 1, @nowMs, @nowMs)
+               ON CONFLICT (kind, object) DO UPDATE SET severity = excluded.severity, message = excluded.message,
+                 count = count + 1, last_at = excluded.last_at`,
+            )
+            .run({ kind, object, severity, message: bounded(message), nowMs });
+          return (open as { severity: string } | undefined)?.severity !== severity;
+        })
+        .immediate(),
+    );
+  }
+
+  /** @returns whether it was open */
+  clear(kind: string, object: string): boolean {
+    const sql = "DELETE FROM alerts WHERE kind = ? AND object = ?";
+    return this.#run(() => this.#db.prepare(sql).run(kind, object).changes > 0);
+  }
+
+  /** Worst first, then oldest. */
+  openAlerts(): OpenAlert[] {
+    const sql = `SELECT * FROM alerts ORDER BY
+      CASE severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, first_at, kind, object`;
+    return this.#run(() => (this.#db.prepare(sql).all() as AlertRow[]).map(describeAlert));
+  }
+
+  /**
+   * Notes that the notice for `days` before this expiry was given; a changed expiry begins anew.
+   * @returns false when it had been given before
+   */
+  noticeOnce(credential: string, expiresAt: number, days: number, nowMs: number): boolean {
+    const sql =
+      "INSERT INTO notices (credential, expires_at, days, sent_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
+    return this.#run(() => this.#db.prepare(sql).run(credential, expiresAt, days, nowMs).changes > 0);
+  }
+
+  #run<T>(work: () => T): T {
+    return guard(this.#db.name, work);
+  }
+}
+
+function describeHealth(row: HealthRow): Health {
+  const known = HEALTH_STATES.find((state) => state === row.state);
+  return {
+    credential: row.credential,
+    version: row.version,
+    state: known ?? "unknown",
+    checkedAt: row.checked_at,
+    nextAt: row.next_at,
+    expiresAt: row.expires_at,
+    suspectSince: row.suspect_since,
+    detail: row.detail,
+  };
+}
+
+function describeAlert({ first_at, last_at, severity, ...rest }: AlertRow): OpenAlert {
+  const known: Severity = severity === "critical" || severity === "warning" ? severity : "info";
+  return { ...rest, severity: known, firstAt: first_at, lastAt: last_at };
+}
+
+function bounded(text: string): string {
+  return text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT - 3)}...` : text;
+}
