@@ -2,6 +2,7 @@ import type { Server } from "node:http";
 import { join } from "node:path";
 import { LimitTable } from "../policy/limit.ts";
 import { loadLimitState, startLimitStateSaver } from "../store/limit-state.ts";
+import { openMonitorStore } from "../store/monitor.ts";
 import { startUsageWriter, type UsageWriter } from "../store/usage.ts";
 import type { Vault } from "../store/vault.ts";
 import type { Unlocker } from "../store/wrappers.ts";
@@ -13,7 +14,10 @@ import { createIngress, type Ingress } from "./ingress/server.ts";
 import { LeafSource } from "./leaf-source.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
-import { createMetricsServer } from "./metrics-server.ts";
+import { closing, createMetricsServer, listener } from "./metrics-server.ts";
+import { createAlerts } from "./monitor/alerts.ts";
+import { startAutomation } from "./monitor/automation.ts";
+import { createCallProvider } from "./monitor/call-provider.ts";
 import { isOwnListener } from "./own-addresses.ts";
 import { knowsClient } from "./pipeline/authenticate.ts";
 import { createChooser } from "./pipeline/choose.ts";
@@ -186,6 +190,15 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   const { state, vault, metrics } = base;
   const demo = config.demo ? parts.keep(await startDemo(Date.now())) : null;
   const dialer = parts.keep(newDialer(options, base, demo));
+  const automation = parts.keep(
+    startAutomation({
+      ...base,
+      policy: policy.source,
+      call: createCallProvider(dialer, base.splice),
+      alerts: createAlerts(parts.keep(openMonitorStore(config.dataDir)), base.log, Date.now),
+      onFailure: failureLogger(base.log, "automation"),
+    }),
+  );
   const control: Control = parts.keep(
     await startControl(join(config.dataDir, "daemon.sock"), {
       status: () =>
@@ -202,6 +215,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     tokens: () => base.view.tokens,
     chooser: createChooser(base.view),
     dialer,
+    accessTokens: automation.accessTokens,
     vaultSealed: () => vault.sealed,
     draining: () => state.draining,
     maxPerClient: config.limits.connectionsPerClient,
@@ -272,26 +286,6 @@ function failureLogger(log: Log, msg: string): (error: unknown) => void {
       .filter((line) => line.trimStart().startsWith("at "))
       .slice(0, 5);
     log.error(msg, { error: name, code: typeof code === "string" ? code : null, stack: frames });
-  };
-}
-
-function listener(server: Server): (at: { host: string; port: number }) => Promise<{ host: string; port: number }> {
-  return (at) =>
-    new Promise((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(at.port, at.host, () => {
-        const address = server.address();
-        resolve({ host: at.host, port: typeof address === "object" && address ? address.port : at.port });
-      });
-    });
-}
-
-function closing(server: Server): { close(): void } {
-  return {
-    close: () => {
-      server.close();
-      server.closeAllConnections();
-    },
   };
 }
 

@@ -33,3 +33,27 @@ export function createMetricsServer(metrics: Metrics, health: Health): Server {
     },
   );
 }
+
+/** Listens for somebody who only knows an address to listen on. */
+export function listener(
+  server: Server,
+): (at: { host: string; port: number }) => Promise<{ host: string; port: number }> {
+  return (at) =>
+    new Promise((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(at.port, at.host, () => {
+        const address = server.address();
+        resolve({ host: at.host, port: typeof address === "object" && address ? address.port : at.port });
+      });
+    });
+}
+
+/** Ends the server and its connections on `close`. */
+export function closing(server: Server): { close(): void } {
+  return {
+    close: () => {
+      server.close();
+      server.closeAllConnections();
+    },
+  };
+}

@@ -3,6 +3,7 @@ import { compilePolicy, type KnownObjects, type PolicySnapshot } from "../policy
 import { type PolicyDocument, parsePolicy } from "../policy/parse.ts";
 import { formatProblem, PolicyError } from "../policy/problem.ts";
 import { type Catalog, CatalogError, loadCatalog } from "../providers/catalog.ts";
+import type { Provider } from "../providers/schema.ts";
 import { sha256 } from "../store/crypto.ts";
 import { watchFiles } from "./file-watch.ts";
 import { PolicyFileError, readPolicyFile } from "./policy-file.ts";
@@ -37,6 +38,8 @@ export interface ReloadResult {
 /** Holds the one reference that every exchange reads its policy from. */
 export interface PolicySource {
   current(): PolicySnapshot;
+  /** The catalog that the snapshot in force was made with. */
+  provider(id: string): Provider | undefined;
   /** Reads everything again; on any problem the snapshot in force stays (guarantee G10). Never rejects. */
   reload(reason: string): Promise<ReloadResult>;
   /** How the last load went. */
@@ -47,6 +50,7 @@ export interface PolicySource {
 }
 
 interface Loaded {
+  readonly catalog: Catalog;
   readonly snapshot: PolicySnapshot;
   readonly warnings: readonly string[];
 }
@@ -73,7 +77,7 @@ class Loader {
     const parsed = this.#document?.text === text ? this.#document.parsed : parsePolicy(text, basename(policyFile));
     const { snapshot, warnings } = compilePolicy(parsed, catalog, known(), revisionOf(text, catalog));
     this.#document = { text, parsed };
-    return { snapshot, warnings: warnings.map((warning) => formatProblem(parsed.file, warning)) };
+    return { catalog, snapshot, warnings: warnings.map((warning) => formatProblem(parsed.file, warning)) };
   }
 }
 
@@ -124,6 +128,7 @@ export async function createPolicySource(options: PolicySourceOptions): Promise<
   });
   return {
     current: () => inForce.snapshot,
+    provider: (id) => inForce.catalog.providers.get(id),
     reload: async (reason) => reloadAndTell(reason),
     health: () => ({ ok: problems.length === 0, problems }),
     warnings: () => inForce.warnings,

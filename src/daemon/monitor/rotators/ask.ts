@@ -92,32 +92,26 @@ function keyedFields(
  */
 export function refusal(holder: KeyHolder, answer: ProviderAnswer, doing: string): RotatorError {
   const { status } = answer;
-  const who = `credential "${holder.name}"`;
+  const { name } = holder;
+  const refused = status >= 400 && status < 500 && status !== 408;
+  if (status === 408 || status === 409 || status === 425 || status === 429 || status >= 500) {
+    const retryAfterMs = retryAfter(answer, holder.now());
+    return new RotatorError("retry", `${doing}: the provider answered ${status}`, { retryAfterMs, refused });
+  }
+  return new RotatorError("permanent", `${doing}: ${whyNot(status, name)}`, { refused });
+}
+
+function whyNot(status: number, name: string): string {
   if (status === 401) {
-    return new RotatorError(
-      "permanent",
-      `${doing}: ${who} was refused (401); give it a working key with \`sidekey credential rotate ${holder.name}\``,
-    );
+    return `credential "${name}" was refused (401); give it a working key with \`sidekey credential rotate ${name}\``;
   }
   if (status === 403) {
-    return new RotatorError(
-      "permanent",
-      `${doing}: ${who} has no right to do this (403); give it the right at the provider`,
-    );
+    return `credential "${name}" has no right to do this (403); give it the right at the provider`;
   }
   if (status === 404) {
-    return new RotatorError(
-      "permanent",
-      `${doing}: the provider does not know it (404); check the settings with \`sidekey credential rotation\``,
-    );
+    return "the provider does not know the place (404); check the settings with `sidekey credential rotation`";
   }
-  if (status === 408 || status === 409 || status === 425 || status === 429 || status >= 500) {
-    return new RotatorError("retry", `${doing}: the provider answered ${status}`, retryAfter(answer, holder.now()));
-  }
-  return new RotatorError(
-    "permanent",
-    `${doing}: the provider answered ${status}; see its documentation, then try again`,
-  );
+  return `the provider answered ${status}; see its documentation, then try again`;
 }
 
 /** Milliseconds that Retry-After asks for (RFC 9110 section 10.2.3), at most a day; null without a usable one. */

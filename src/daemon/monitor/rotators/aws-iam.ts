@@ -33,6 +33,7 @@ export const awsIam: Rotator = {
       what: "the IAM user's name; without it the key's own user",
     },
   },
+  fields: ["access_key_id", "secret_access_key"],
   findsOrphans: true,
   async prepare(context) {
     const oldKey = keyIdOf(context.old);
@@ -135,7 +136,7 @@ async function wasUsed(context: RotatorContext, id: string): Promise<boolean> {
 function limitReached(context: RotatorContext): RotatorError {
   const user = context.settings.user ?? "the key's user";
   const message = `IAM user ${user} has ${KEYS_PER_USER} access keys, which is the most that IAM allows; delete the one that is not in use, then rotate again`;
-  return new RotatorError("permanent", message);
+  return new RotatorError("permanent", message, { refused: true });
 }
 
 /** IAM tells some temporary and some permanent problems by a code alone (IAM API Reference, "Common Errors"). */
@@ -143,11 +144,9 @@ function iamRefusal(holder: KeyHolder, answer: ProviderAnswer, doing: string): R
   const code = new IamAnswer(answer.body).text("Code");
   discard(answer);
   if (code === "Throttling" || code === "RequestExpired") {
-    return new RotatorError(
-      "retry",
-      `${doing}: IAM answered ${code}; a wrong clock does that too`,
-      retryAfter(answer, holder.now()),
-    );
+    const retryAfterMs = retryAfter(answer, holder.now());
+    const message = `${doing}: IAM answered ${code}; a wrong clock does that too`;
+    return new RotatorError("retry", message, { retryAfterMs, refused: true });
   }
   if (code === "InvalidClientTokenId" || code === "SignatureDoesNotMatch") {
     return refusal(holder, { ...answer, status: 401 }, doing);

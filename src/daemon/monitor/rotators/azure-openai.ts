@@ -21,6 +21,7 @@ export const azureOpenai: Rotator = {
     resource_group: { required: true, pattern: /^[A-Za-z0-9_().-]{1,90}$/, what: "the name of the resource group" },
     account: { required: true, pattern: /^[A-Za-z0-9-]{2,64}$/, what: "the name of the Azure OpenAI resource" },
   },
+  fields: ["api_key"],
   findsOrphans: true,
   async prepare(context) {
     const oldKey = await slotOf(context);
@@ -68,6 +69,9 @@ function other(slot: Slot): Slot {
 /** The slot that holds the old value now. */
 async function slotOf(context: RotatorContext): Promise<Slot | null> {
   const doing = "listing the resource's keys";
+  if (!context.old.fields.has("api_key")) {
+    throw new RotatorError("permanent", `${doing}: the old value cannot be read any more; regenerate it in the portal`);
+  }
   const answer = await ask(context.admin, { host: HOST, method: "POST", path: account(context, "listKeys"), json: {} });
   if (answer.status !== 200) throw refusal(context.admin, discard(answer), doing);
   return readJson(answer, doing, (json) => {

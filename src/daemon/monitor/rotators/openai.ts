@@ -17,6 +17,7 @@ export const openai: Rotator = {
   settings: {
     project: { required: true, pattern: /^proj_[A-Za-z0-9_-]{1,100}$/, what: "the project's id, like proj_abc" },
   },
+  fields: ["api_key"],
   findsOrphans: true,
   async prepare(context) {
     return { oldKey: await findOldKey(context), memo: null };

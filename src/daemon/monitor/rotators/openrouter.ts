@@ -15,6 +15,7 @@ export const openrouter: Rotator = {
   settings: {
     limit: { required: false, pattern: /^\d{1,7}(?:\.\d{1,2})?$/, what: "the new key's credit limit in dollars" },
   },
+  fields: ["api_key"],
   findsOrphans: true,
   async prepare(context) {
     return { oldKey: await findOldKey(context), memo: null };

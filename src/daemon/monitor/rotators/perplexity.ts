@@ -15,6 +15,7 @@ export const perplexity: Rotator = {
   admin: null,
   selfService: true,
   settings: {},
+  fields: ["api_key"],
   findsOrphans: false,
   async prepare() {
     return { oldKey: "by value", memo: null };

@@ -47,6 +47,8 @@ export interface Rotator {
   /** Whether the key may do without an admin credential. */
   readonly selfService: boolean;
   readonly settings: Readonly<Record<string, RotatorSetting>>;
+  /** The fields that a new key consists of. */
+  readonly fields: readonly string[];
   /** False when the provider has no list of keys: what a crash leaves behind can then only be named, not removed. */
   readonly findsOrphans: boolean;
   /** Only looks. @throws RotatorError */
@@ -77,9 +79,17 @@ export class RotatorError extends Error {
   /** What the provider asked for with Retry-After; null when it asked for nothing. */
   readonly retryAfterMs: number | null;
 
-  constructor(kind: "retry" | "permanent", message: string, retryAfterMs: number | null = null) {
+  /** True when the provider said no, so that whatever was asked for was not done. */
+  readonly refused: boolean;
+
+  constructor(
+    kind: "retry" | "permanent",
+    message: string,
+    more: { readonly retryAfterMs?: number | null; readonly refused?: boolean } = {},
+  ) {
     super(message);
     this.kind = kind;
-    this.retryAfterMs = retryAfterMs;
+    this.retryAfterMs = more.retryAfterMs ?? null;
+    this.refused = more.refused ?? false;
   }
 }

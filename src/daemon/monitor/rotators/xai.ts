@@ -17,6 +17,7 @@ export const xai: Rotator = {
   settings: {
     team: { required: true, pattern: /^[A-Za-z0-9-]{1,64}$/, what: "the team's id" },
   },
+  fields: ["api_key"],
   findsOrphans: true,
   async prepare(context) {
     const own = await describeOld(context);
