@@ -5,13 +5,12 @@ import type { CallProvider } from "../../src/daemon/monitor/provider-call.ts";
 import { TokenSource } from "../../src/daemon/monitor/refresh.ts";
 import { loadCatalog } from "../../src/providers/catalog.ts";
 import { beginAutomaticRotation } from "../../src/store/automatic-start.ts";
-import { promoteVersion } from "../../src/store/credentials.ts";
 import { getRotation, putRotation, type Rotation } from "../../src/store/rotations.ts";
 import type { Vault } from "../../src/store/vault.ts";
 import { callStandIn } from "./call-stand-in.ts";
-import type { KeyProvider } from "./key-providers.ts";
+import type { KeyProvider } from "./key-provider.ts";
 import type { StandIn } from "./stand-in.ts";
-import { fields, newVault, START_MS } from "./vault-fixture.ts";
+import { fields, newVault, reveal, START_MS } from "./vault-fixture.ts";
 
 export const CATALOG = loadCatalog(join(import.meta.dirname, "../../config/providers")).providers;
 const NAME = "main";
@@ -24,34 +23,17 @@ export interface Alert {
   readonly message: string;
 }
 
-/** One credential with its admin, the provider's stand-in, and engines that can be killed and begun again. */
-export interface RotationScene {
-  readonly provider: KeyProvider;
-  readonly vault: Vault;
-  readonly standIn: StandIn;
-  readonly alerts: Alert[];
-  /** ms since the epoch, moved by the test */
-  readonly clock: { now: number };
-  begin(): Rotation;
-  /** One tick, and everything that it began. */
-  step(): Promise<void>;
-  /** Ticks until nothing is left to do, moving the clock to each next try; what lies between the steps is done. */
-  run(): Promise<void>;
-  rotation(): Rotation;
-  /** What testing and moving the traffic would do. */
-  moveOn(): void;
-  /** The next engine throws at this boundary, and from then on can neither read nor write. */
-  killAt(boundary: string): void;
-  /** Whether the last engine was killed. */
-  killed(): boolean;
-  /** A new engine, as after a restart. */
-  restart(): void;
-  /** Wraps every call to the provider. */
-  aroundCall(wrap: (call: CallProvider) => CallProvider): void;
-  /** The value of the version in use. */
-  current(): string;
-  /** Everything that was written for people: audit, rotation, alerts. */
-  written(): string;
+/** Collects what is open now. */
+class AlertList {
+  readonly open: Alert[] = [];
+
+  raise(kind: string, object: string, severity: string, message: string): void {
+    if (!this.open.some((each) => each.kind === kind)) this.open.push({ kind, object, severity, message });
+  }
+
+  clear(kind: string): void {
+    for (let at = this.open.length - 1; at >= 0; at--) if (this.open[at]?.kind === kind) this.open.splice(at, 1);
+  }
 }
 
 export async function rotationScene(t: TestContext, provider: KeyProvider): Promise<RotationScene> {
@@ -59,105 +41,144 @@ export async function rotationScene(t: TestContext, provider: KeyProvider): Prom
   const { vault } = await newVault(t, { now: () => clock.now });
   const { standIn, call } = await callStandIn(t, provider.hosts, provider.handler);
   addCredentials(vault, provider);
-  const alerts: Alert[] = [];
-  const book = {
-    raise: (kind: string, object: string, severity: string, message: string) => {
-      if (!alerts.some((each) => each.kind === kind)) alerts.push({ kind, object, severity, message });
-    },
-    clear: (kind: string) => {
-      for (let at = alerts.length - 1; at >= 0; at--) if (alerts[at]?.kind === kind) alerts.splice(at, 1);
-    },
-  };
-  let wrap = (inner: CallProvider): CallProvider => inner;
-  let boundary = "";
-  let dead = false;
-  const newEngine = (): AutomaticRotations => {
+  return new RotationScene({ provider, vault, standIn, clock, call });
+}
+
+interface SceneParts {
+  readonly provider: KeyProvider;
+  readonly vault: Vault;
+  readonly standIn: StandIn;
+  /** ms since the epoch, moved by the test */
+  readonly clock: { now: number };
+  readonly call: CallProvider;
+}
+
+/** One credential with its admin, the provider's stand-in, and engines that can be killed and begun again. */
+export class RotationScene {
+  readonly provider: KeyProvider;
+  readonly vault: Vault;
+  readonly standIn: StandIn;
+  readonly clock: { now: number };
+  /** Wraps every call to the provider. */
+  aroundCall: (call: CallProvider) => CallProvider = (inner) => inner;
+  readonly #call: CallProvider;
+  readonly #alerts = new AlertList();
+  readonly #id: string;
+  #engine: AutomaticRotations;
+  #boundary = "";
+  #killed = false;
+
+  constructor({ provider, vault, standIn, clock, call }: SceneParts) {
+    this.provider = provider;
+    this.vault = vault;
+    this.standIn = standIn;
+    this.clock = clock;
+    this.#call = call;
+    this.#id = vault.getCredential(NAME).id;
+    this.#engine = this.#newEngine();
+  }
+
+  get alerts(): readonly Alert[] {
+    return this.#alerts.open;
+  }
+
+  begin(): Rotation {
+    const { rotator, admin, settings } = this.provider;
+    const policy = { rotator, admin: admin === null ? null : "admin", settings };
+    return this.vault.write((tx) => beginAutomaticRotation(tx, NAME, { policy, pace: PACE }, "ana"));
+  }
+
+  /** One tick, and everything that it began. */
+  async step(): Promise<void> {
+    this.#engine.tick();
+    await this.#engine.settled();
+  }
+
+  /** Ticks until nothing is left to do, moving the clock to each next try; what lies between the steps is done. */
+  async run(): Promise<void> {
+    for (let n = 0; n < 40; n++) {
+      await this.step();
+      if (this.#killed) return;
+      const { phase, nextTryAt, automatic } = this.rotation();
+      if (phase === "done" || (phase === "failed" && automatic?.newKey === null)) return;
+      if (phase === "testing") this.moveOn();
+      this.clock.now = Math.max(this.clock.now + 1, nextTryAt ?? 0);
+    }
+  }
+
+  rotation(): Rotation {
+    const found = this.vault.read((view) => getRotation(view, this.#id));
+    if (found === null) throw new Error("the scene has no rotation yet");
+    return found;
+  }
+
+  /** Puts the rotation into a phase, as others than the engine may. */
+  putPhase(phase: Rotation["phase"], problem: string | null = null): void {
+    const before = this.rotation();
+    this.vault.write((tx) => {
+      putRotation(tx, this.#id, { ...before, phase, problem, since: this.clock.now });
+      tx.note({ actor: "test", action: "rotation.put", object: `credential:${NAME}`, detail: { phase } });
+    });
+  }
+
+  /** What testing and moving the traffic would do. */
+  moveOn(): void {
+    this.vault.promote(NAME, this.rotation().to ?? 0, "test");
+    this.putPhase("revoking");
+  }
+
+  /** The engine throws at this boundary, and from then on can neither read nor write. */
+  killAt(boundary: string): void {
+    this.#boundary = boundary;
+  }
+
+  get killed(): boolean {
+    return this.#killed;
+  }
+
+  /** A new engine, as after a restart. */
+  restart(): void {
+    this.#engine = this.#newEngine();
+  }
+
+  /** The value of the version in use. */
+  current(): string {
+    const { versions } = this.vault.getCredential(NAME);
+    const number = versions.find(({ stage }) => stage === "current")?.number ?? 0;
+    const opened = reveal(this.vault.openFields(this.#id, number, "test"));
+    return opened.secret_access_key ?? opened.api_key ?? "";
+  }
+
+  /** Everything that was written for people: audit, rotation, alerts. */
+  written(): string {
+    return JSON.stringify([this.vault.listAudit(), this.rotation(), this.alerts, this.vault.listCredentials()]);
+  }
+
+  #newEngine(): AutomaticRotations {
     let killed = false;
-    const alive = mortal(vault, () => killed);
-    const now = () => clock.now;
+    this.#killed = false;
+    const vault = mortal(this.vault, () => killed);
     const shared = {
-      call: ((asked) => wrap(call)(asked)) as CallProvider,
-      alerts: book,
-      now,
-      random: () => 0.5,
+      vault,
+      call: ((asked) => this.aroundCall(this.#call)(asked)) as CallProvider,
+      alerts: this.#alerts,
       onWrite: () => {},
+      now: () => this.clock.now,
+      random: () => 0.5,
     };
-    const accessTokens = new TokenSource({ ...shared, vault: alive });
-    dead = false;
     return new AutomaticRotations({
       ...shared,
-      vault: alive,
-      accessTokens,
+      accessTokens: new TokenSource(shared),
       provider: (id) => CATALOG.get(id),
       testOnlyBoundary: (name) => {
-        if (name !== boundary) return;
-        boundary = "";
+        if (name !== this.#boundary) return;
+        this.#boundary = "";
         killed = true;
-        dead = true;
+        this.#killed = true;
         throw new Error("killed");
       },
     });
-  };
-  let engine = newEngine();
-  const { id } = vault.getCredential(NAME);
-  const rotation = (): Rotation => {
-    const found = vault.read((view) => getRotation(view, id));
-    if (found === null) throw new Error("the scene has no rotation yet");
-    return found;
-  };
-  const scene: RotationScene = {
-    provider,
-    vault,
-    standIn,
-    alerts,
-    clock,
-    rotation,
-    begin: () => {
-      const { rotator, admin, settings } = provider;
-      const policy = { rotator, admin: admin === null ? null : "admin", settings };
-      return vault.write((tx) => beginAutomaticRotation(tx, NAME, { policy, pace: PACE }, "ana"));
-    },
-    step: async () => {
-      engine.tick();
-      await engine.settled();
-    },
-    run: async () => {
-      for (let n = 0; n < 40; n++) {
-        await scene.step();
-        if (dead) return;
-        const { phase, nextTryAt, automatic } = rotation();
-        if (phase === "done" || (phase === "failed" && automatic?.newKey === null)) return;
-        if (phase === "testing") scene.moveOn();
-        clock.now = Math.max(clock.now + 1, nextTryAt ?? 0);
-      }
-    },
-    moveOn: () => {
-      const before = rotation();
-      vault.write((tx) => {
-        promoteVersion(tx, NAME, before.to ?? 0, "test");
-        putRotation(tx, id, { ...before, phase: "revoking", since: clock.now });
-      });
-    },
-    killAt: (name) => {
-      boundary = name;
-    },
-    killed: () => dead,
-    restart: () => {
-      engine = newEngine();
-    },
-    aroundCall: (other) => {
-      wrap = other;
-    },
-    current: () => {
-      const { versions } = vault.getCredential(NAME);
-      const number = versions.find(({ stage }) => stage === "current")?.number ?? 0;
-      const opened = vault.openFields(id, number, "test");
-      return opened.get("secret_access_key")?.use(String) ?? opened.get("api_key")?.use(String) ?? "";
-    },
-    written: () =>
-      JSON.stringify([vault.listAudit(), vault.read((view) => getRotation(view, id)), alerts, vault.listCredentials()]),
-  };
-  return scene;
+  }
 }
 
 /** A vault of a process that may be dead: then nothing reaches the disk any more. */

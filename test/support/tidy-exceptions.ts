@@ -37,6 +37,13 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/daemon-status.ts": "what `status` prints; test/cli/commands/up.test.ts",
   "src/daemon/daemon.ts":
     "the composition root: every test of test/e2e and test/guarantees runs it; test/e2e/lifecycle.test.ts",
+  "src/daemon/monitor/automatic-state.ts":
+    "what an automatic rotation writes down; test/daemon/monitor/automatic-rotation.test.ts",
+  "src/daemon/monitor/rotation-holders.ts":
+    "who acts in an automatic rotation; test/daemon/monitor/automatic-rotation.test.ts",
+  "src/daemon/monitor/rotators/":
+    "each is run against a stand-in of its provider; test/daemon/monitor/automatic-rotation.test.ts",
+  "src/daemon/pipeline/access-token.ts": "types only; test/daemon/monitor/refresh.test.ts",
   "src/daemon/monitor/provider-call.ts": "types and one error class; test/store/rotations.test.ts",
   "src/daemon/ingress/certificates.ts": "the signing half of the CA; test/daemon/ingress/certificate-authority.test.ts",
   "src/daemon/ingress/der.ts": "used by the trust store; test/daemon/ingress/trust-bundle.test.ts",
@@ -64,6 +71,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/providers/file-format.ts": "the zod schema; test/providers/schema.test.ts",
   "src/providers/host-pattern.ts": "a line of a provider file; test/providers/schema.test.ts",
   "src/providers/template.ts": "a line of a provider file; test/providers/schema.test.ts",
+  "src/store/refresh-write-back.ts": "one transaction; test/daemon/monitor/refresh.test.ts",
   "src/store/monitor-schema.ts": "tables; test/store/monitor.test.ts",
   "src/store/create-vault.ts": "how a vault begins; test/store/vault.test.ts",
   "src/store/usage-record.ts": "what the writer writes; test/store/usage.test.ts",

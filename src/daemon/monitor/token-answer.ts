@@ -58,9 +58,7 @@ function readToken(json: JsonBytes): TokenAnswer {
 /** `expires_in` in seconds; null when the token is of no use. */
 function lifeOf(json: JsonBytes): number | null {
   const seconds = json.number("expires_in");
-  if (seconds === null || !Number.isFinite(seconds)) {
-    return json.at("expires_in") !== null && seconds === Number.POSITIVE_INFINITY ? LONGEST_LIFE_MS : UNKNOWN_LIFE_MS;
-  }
+  if (seconds === null) return UNKNOWN_LIFE_MS;
   if (seconds <= 0) return null;
   return Math.min(LONGEST_LIFE_MS, Math.floor(seconds * 1000));
 }

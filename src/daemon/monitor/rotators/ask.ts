@@ -117,7 +117,10 @@ function whyNot(status: number, name: string): string {
 /** Milliseconds that Retry-After asks for (RFC 9110 section 10.2.3), at most a day; null without a usable one. */
 export function retryAfter({ headers }: ProviderAnswer, nowMs: number): number | null {
   const value = headers.get("retry-after")?.trim() ?? "";
-  const ms = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - nowMs;
+  const seconds = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : null;
+  // Date.parse reads almost anything as a date.
+  const date = /^[A-Z][a-z]{2}, .* GMT$/.test(value) ? Date.parse(value) - nowMs : Number.NaN;
+  const ms = seconds ?? date;
   if (Number.isNaN(ms)) return null;
   return Math.min(LONGEST_WAIT_MS, Math.max(0, ms));
 }
