@@ -78,6 +78,11 @@ export class RotationScene {
     this.#engine = this.#newEngine();
   }
 
+  /** Calls that reach the stand-in. */
+  get call(): CallProvider {
+    return this.#call;
+  }
+
   get alerts(): readonly Alert[] {
     return this.#alerts.open;
   }
