@@ -43,6 +43,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
     "who acts in an automatic rotation; test/daemon/monitor/automatic-rotation.test.ts",
   "src/daemon/monitor/rotators/":
     "each is run against a stand-in of its provider; test/daemon/monitor/automatic-rotation.test.ts",
+  "src/daemon/monitor/wash.ts": "proven by a scan of the memory; test/guarantees/g02-minted-keys.test.ts",
   "src/daemon/monitor/provider-call.ts": "types and one error class; test/store/rotations.test.ts",
   "src/daemon/ingress/certificates.ts": "the signing half of the CA; test/daemon/ingress/certificate-authority.test.ts",
   "src/daemon/ingress/der.ts": "used by the trust store; test/daemon/ingress/trust-bundle.test.ts",

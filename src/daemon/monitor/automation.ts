@@ -10,6 +10,7 @@ import type { Alerts } from "./alerts.ts";
 import { AutomaticRotations } from "./automatic-rotation.ts";
 import type { CallProvider } from "./provider-call.ts";
 import { TokenSource } from "./refresh.ts";
+import { washing } from "./wash.ts";
 
 export interface AutomationParts {
   readonly vault: Vault;
@@ -46,7 +47,7 @@ const DEFAULT_PACE: AutomaticPace = { steps: [5, 25, 50, 100], stepMs: 600_000, 
 export function startAutomation(parts: AutomationParts): Automation {
   const { vault, view, call, alerts, onFailure, now = Date.now, random = Math.random, setTimer = nodeTimer } = parts;
   const provider = (id: string) => parts.policy.provider(id);
-  const shared = { vault, call, alerts, now, random, onWrite: () => view.refresh() };
+  const shared = { vault, call: washing(call), alerts, now, random, onWrite: () => view.refresh() };
   const accessTokens = new TokenSource(shared);
   const rotations = new AutomaticRotations({ ...shared, provider, accessTokens });
   let closed = false;
