@@ -138,6 +138,11 @@ export class MonitorStore {
     );
   }
 
+  /** What was known of a credential no longer counts; its history stays. */
+  forgetHealth(credential: string): void {
+    this.#run(() => this.#db.prepare("DELETE FROM health WHERE credential = ?").run(credential));
+  }
+
   /** Adds to the history; the oldest of the same credential go. */
   addCheck(check: Check): void {
     this.#run(() =>

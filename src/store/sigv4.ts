@@ -1,5 +1,6 @@
-import { Secret, secretBuffer } from "../secret.ts";
+import type { Secret } from "../secret.ts";
 import { hmacSha256, sha256 } from "./crypto.ts";
+import { joinBytes } from "./join-bytes.ts";
 
 /** AWS credentials, long-lived (no session token) or temporary. The owner wipes both secrets. */
 export interface AwsCredentials {
@@ -62,7 +63,7 @@ function canonicalDigest(request: AwsRequest, time: string, token: Secret | null
   for (const name of names) parts.push(`${name}:`, fields.get(name) ?? "", "\n");
   const signed = names.join(";");
   parts.push(`\n${signed}\n${sha256(request.body).toString("hex")}`);
-  const bytes = joined(parts);
+  const bytes = joinBytes(parts);
   const digest = sha256(bytes).toString("hex");
   bytes.fill(0);
   return { digest, signed };
@@ -78,24 +79,9 @@ function canonicalFields(fields: readonly (readonly [string, string])[]): Map<st
   return new Map([...values].map(([name, list]) => [name, list.join(",")]));
 }
 
-function joined(parts: readonly (string | Secret)[]): Buffer {
-  const bytes = secretBuffer(parts.reduce((sum, part) => sum + sizeOf(part), 0));
-  let at = 0;
-  for (const part of parts) {
-    if (part instanceof Secret) part.use((own) => bytes.set(own, at));
-    else bytes.write(part, at, "utf8");
-    at += sizeOf(part);
-  }
-  return bytes;
-}
-
-function sizeOf(part: string | Secret): number {
-  return part instanceof Secret ? part.length : Buffer.byteLength(part);
-}
-
 /** HMAC over HMAC, from the secret key through the parts of the scope. The caller wipes it. */
 function signingKey(secretKey: Secret, scope: readonly string[]): Buffer {
-  let key = joined(["AWS4", secretKey]);
+  let key = joinBytes(["AWS4", secretKey]);
   for (const part of scope) {
     const next = hmacSha256(key, part);
     key.fill(0);

@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { beginAutomaticRotation } from "../../src/store/automatic-start.ts";
 import { getRotation } from "../../src/store/rotations.ts";
 import { openVault, type Vault } from "../../src/store/vault.ts";
+import type { KeyProvider } from "../support/key-provider.ts";
 import { openaiProvider } from "../support/key-providers.ts";
 import { requires } from "../support/requirement.ts";
 import { pause } from "../support/running-sidekey.ts";
@@ -27,22 +28,13 @@ async function withVault<T>(daemon: SeparateDaemon, work: (vault: Vault) => T): 
   }
 }
 
-test("G2 no-string: a minted key, an admin key and an access token are nowhere in the daemon's memory once idle", async (t) => {
-  if (!(await requires(t, "/proc/<pid>/mem", () => memoryIsReadable(process.pid)))) return;
-  const openai = openaiProvider();
-  const standIn = await startStandIn(t, {
-    hostnames: [...openai.hosts, ...BROKER],
-    handler: (request, socket) => {
-      if (request.target === "/v1/oauth2/token") {
-        return { body: JSON.stringify({ access_token: TOKEN, token_type: "Bearer", expires_in: 900 }) };
-      }
-      if (request.target === "/v1/accounts") return { body: "[]" };
-      return openai.handler(request, socket);
-    },
-  });
-  const place = { port: standIn.port, caPem: standIn.caPem };
+function startWorld(
+  t: TestContext,
+  openai: KeyProvider,
+  place: { readonly port: number; readonly caPem: string },
+): Promise<SeparateDaemon> {
   const ids = ["openai", "openai-admin", "alpaca-broker"];
-  const daemon = await startSeparateDaemon(t, {
+  return startSeparateDaemon(t, {
     policy: `version: 1
 clients: { app: { token: true } }
 routes:
@@ -64,6 +56,22 @@ routes:
     clients: ["app"],
     secretsIdleMs: 200,
   });
+}
+
+test("G2 no-string: a minted key, an admin key and an access token are nowhere in the daemon's memory once idle", async (t) => {
+  if (!(await requires(t, "/proc/<pid>/mem", () => memoryIsReadable(process.pid)))) return;
+  const openai = openaiProvider();
+  const standIn = await startStandIn(t, {
+    hostnames: [...openai.hosts, ...BROKER],
+    handler: (request, socket) => {
+      if (request.target === "/v1/oauth2/token") {
+        return { body: JSON.stringify({ access_token: TOKEN, token_type: "Bearer", expires_in: 900 }) };
+      }
+      if (request.target === "/v1/accounts") return { body: "[]" };
+      return openai.handler(request, socket);
+    },
+  });
+  const daemon = await startWorld(t, openai, { port: standIn.port, caPem: standIn.caPem });
   const headers = { authorization: `Bearer ${daemon.tokens.app}` };
   for (let n = 0; n < 20; n++) {
     const response = await fetch(`http://127.0.0.1:${daemon.port}/broker/v1/accounts`, { headers });

@@ -72,6 +72,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/providers/host-pattern.ts": "a line of a provider file; test/providers/schema.test.ts",
   "src/providers/template.ts": "a line of a provider file; test/providers/schema.test.ts",
   "src/store/refresh-write-back.ts": "one transaction; test/daemon/monitor/refresh.test.ts",
+  "src/store/join-bytes.ts": "one function under every request to a key service; test/store/sigv4.test.ts",
   "src/store/monitor-schema.ts": "tables; test/store/monitor.test.ts",
   "src/store/create-vault.ts": "how a vault begins; test/store/vault.test.ts",
   "src/store/usage-record.ts": "what the writer writes; test/store/usage.test.ts",

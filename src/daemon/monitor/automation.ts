@@ -47,10 +47,14 @@ const DEFAULT_PACE: AutomaticPace = { steps: [5, 25, 50, 100], stepMs: 600_000, 
 export function startAutomation(parts: AutomationParts): Automation {
   const { vault, view, call, alerts, onFailure, now = Date.now, random = Math.random, setTimer = nodeTimer } = parts;
   const provider = (id: string) => parts.policy.provider(id);
-  const shared = { vault, call: washing(call), alerts, now, random, onWrite: () => view.refresh() };
+  let closed = false;
+  // A step may end after the daemon has closed everything else.
+  const onWrite = (): void => {
+    if (!closed) view.refresh();
+  };
+  const shared = { vault, call: washing(call), alerts, now, random, onWrite };
   const accessTokens = new TokenSource(shared);
   const rotations = new AutomaticRotations({ ...shared, provider, accessTokens });
-  let closed = false;
   let cancel = (): void => {};
   let lookAt = 0;
   const tick = (): void => {

@@ -1,5 +1,6 @@
 import { escapeJson } from "../../../providers/auth/body-json.ts";
-import { type Secret, secretBuffer } from "../../../secret.ts";
+import type { Secret } from "../../../secret.ts";
+import { joinBytes } from "../../../store/join-bytes.ts";
 import { ask, discard, minted, readJson, refusal } from "./ask.ts";
 import { type MintedKey, type Rotator, type RotatorContext, RotatorError } from "./rotator.ts";
 
@@ -54,11 +55,7 @@ async function createKey({ admin }: RotatorContext, name: string): Promise<Minte
 /** `{"auth_token":"..."}` put together in bytes. */
 function tokenBody(secret: Secret): Buffer {
   const escaped = secret.use(escapeJson);
-  const head = '{"auth_token":"';
-  const body = secretBuffer(head.length + escaped.length + 2);
-  let at = body.write(head, 0, "latin1");
-  at += escaped.copy(body, at);
-  body.write('"}', at, "latin1");
+  const body = joinBytes(['{"auth_token":"', escaped, '"}']);
   escaped.fill(0);
   return body;
 }
