@@ -164,10 +164,12 @@ describe("an access token", () => {
     const at = await scene(t, "alpaca-broker");
     await at.take();
     at.clock.now += LIFE_S * 700;
-    await at.take();
+    const held = at.source.take(at.credential(), 1, rule("alpaca-broker"));
     at.clock.now += LIFE_S * 60;
     at.source.tick();
     await until(() => at.requests.length === 2);
+    await until(() => at.source.take(at.credential(), 1, rule("alpaca-broker")) !== held);
+    assert.equal(at.requests.length, 2);
     at.clock.now += LIFE_S * 3_000;
     at.source.tick();
     assert.equal(at.requests.length, 2);
