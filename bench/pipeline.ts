@@ -66,6 +66,11 @@ export async function pipelineCost(exchanges: number, withSecret = true): Promis
     secrets,
     splice,
     dialer: { pool: () => stubDispatcher } as unknown as Dialer,
+    accessTokens: {
+      take: () => {
+        throw new Error("the bench's provider takes its key as it is stored");
+      },
+    },
     vaultSealed: () => false,
     draining: () => false,
     maxPerClient: 256,

@@ -44,8 +44,9 @@ export interface Base {
   readonly state: RunState;
   /** Set once the policy is there: the vault's view changes what the policy knows. */
   onVaultChange: () => void;
-  /** Set once something waits for it. */
+  /** Set once something waits for them. `onSeal` is also for a category. */
   onUnseal: () => void;
+  onSeal: () => void;
 }
 
 /** Opens what outlives every request, and the vault if it can be. @throws StartError, DatabaseError */
@@ -82,8 +83,10 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
       unlockers: options.unlockers,
       onChange: () => {
         log.info(vault.sealed ? "vault_sealed" : "vault_unsealed", {});
-        if (vault.sealed) secrets.clear();
-        else if (dangers.length > 0) recordDangers(vault, dangers.splice(0));
+        if (vault.sealed) {
+          secrets.clear();
+          base.onSeal();
+        } else if (dangers.length > 0) recordDangers(vault, dangers.splice(0));
         base.view.refresh();
         base.onVaultChange();
         if (!vault.sealed) base.onUnseal();
@@ -100,7 +103,10 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
         vault,
         () => base.onVaultChange(),
         (error) => gate.noticed(error) || watchFailed(error),
-        () => secrets.retain((id, version) => mayBeUsed(base.view, id, version)),
+        () => {
+          secrets.retain((id, version) => mayBeUsed(base.view, id, version));
+          if (base.view.anySealed) base.onSeal();
+        },
       ),
     ),
     log,
@@ -113,6 +119,7 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
     state: { draining: false, inFlight: 0, startedAt: Date.now(), listeners: new Map() },
     onVaultChange: () => {},
     onUnseal: () => {},
+    onSeal: () => {},
   };
   observeDaemon(base);
   await gate.open();

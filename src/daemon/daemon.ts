@@ -16,10 +16,11 @@ import { type Monitor, startMonitor } from "./monitor/monitor.ts";
 import type { Rotations } from "./monitor/rotation.ts";
 import { isOwnListener } from "./own-addresses.ts";
 import { Parts } from "./parts.ts";
+import type { AccessTokens } from "./pipeline/access-token.ts";
 import { knowsClient } from "./pipeline/authenticate.ts";
 import { createChooser } from "./pipeline/choose.ts";
 import { Dialer } from "./pipeline/dial.ts";
-import type { ProxyError } from "./pipeline/errors.ts";
+import { ProxyError } from "./pipeline/errors.ts";
 import type { Outcome } from "./pipeline/exchange.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
@@ -57,6 +58,12 @@ export interface Daemon {
 }
 
 const SOCKETS_PER_POOL = 64;
+/** A drill reaches no provider. */
+const NO_TOKENS: AccessTokens = {
+  take: () => {
+    throw new ProxyError("no_usable_credential", "this is a drill");
+  },
+};
 const DRAIN_STEP_MS = 20;
 /** How often it is looked whether the intermediate certificate is due. */
 const CERTIFICATE_CHECK_MS = 3_600_000;
@@ -164,6 +171,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     tokens: () => base.view.tokens,
     chooser: createChooser(base.view, monitor.usable),
     dialer,
+    accessTokens: duties?.accessTokens ?? NO_TOKENS,
     vaultSealed: () => vault.sealed,
     draining: () => state.draining,
     maxPerClient: config.limits.connectionsPerClient,

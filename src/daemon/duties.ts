@@ -4,10 +4,13 @@ import type { Base } from "./base.ts";
 import type { Config } from "./config.ts";
 import { failureLogger } from "./failure-log.ts";
 import { startAnchorPublisher } from "./monitor/anchors.ts";
+import { startAutomation } from "./monitor/automation.ts";
 import { startBackups } from "./monitor/backups.ts";
 import type { Monitor } from "./monitor/monitor.ts";
+import type { TokenSource } from "./monitor/refresh.ts";
 import { startRewrapping } from "./monitor/rewrap.ts";
 import { type Rotations, startRotations } from "./monitor/rotation.ts";
+import { createRotationProber } from "./monitor/rotation-prober.ts";
 import type { Parts } from "./parts.ts";
 import { nodeTimer } from "./pipeline/clock.ts";
 import { longestWaitMs } from "./pipeline/ramp.ts";
@@ -20,17 +23,26 @@ export interface DutiesOptions {
   readonly monitor: Monitor;
 }
 
-/** What the daemon does by itself, beside its traffic: rotations, re-wrapping, backups, anchors. */
-export function startDuties(base: Base, options: DutiesOptions, parts: Parts): { readonly rotations: Rotations } {
+export interface Duties {
+  readonly rotations: Rotations;
+  readonly accessTokens: TokenSource;
+}
+
+/** What the daemon does by itself, beside its traffic: rotations, access tokens, re-wrapping, backups, anchors. */
+export function startDuties(base: Base, options: DutiesOptions, parts: Parts): Duties {
   const { config, policy } = options;
-  const { alerts, probe } = options.monitor;
+  const { alerts, probe, call } = options.monitor;
   const common = { ...base, alerts, now: Date.now };
+  const provider = (id: string) => policy.provider(id);
+  const onFailure = failureLogger(base.log, "automation");
+  const { accessTokens } = parts.keep(startAutomation({ ...common, policy, call, onFailure }));
+  base.onSeal = () => accessTokens.clear();
   parts.keep(startRewrapping(base.vault, failureLogger(base.log, "rewrap")));
   const rotations = parts.keep(
     startRotations({
       ...common,
-      provider: (id) => policy.provider(id),
-      prober: { probe },
+      provider,
+      prober: { probe: createRotationProber({ ...common, call, provider, accessTokens, probe }) },
       uses: (id, version) => base.secrets.users(id, version),
       settleMs: (provider) => longestWaitMs(policy.current(), provider),
       setTimer: nodeTimer,
@@ -42,5 +54,5 @@ export function startDuties(base: Base, options: DutiesOptions, parts: Parts): {
     const file = join(config.dataDir, ANCHOR_FILE);
     parts.keep(startAnchorPublisher({ file, config: config.anchor, alerts, now: Date.now }));
   }
-  return { rotations };
+  return { rotations, accessTokens };
 }

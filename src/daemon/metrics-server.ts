@@ -33,27 +33,3 @@ export function createMetricsServer(metrics: Metrics, health: Health): Server {
     },
   );
 }
-
-/** How `listenOn` makes an HTTP server listen. */
-export function listener(
-  server: Server,
-): (at: { host: string; port: number }) => Promise<{ host: string; port: number }> {
-  return (at) =>
-    new Promise((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(at.port, at.host, () => {
-        const address = server.address();
-        resolve({ host: at.host, port: typeof address === "object" && address ? address.port : at.port });
-      });
-    });
-}
-
-/** Ends the server with its connections. */
-export function closing(server: Server): { close(): void } {
-  return {
-    close: () => {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
-}

@@ -20,6 +20,8 @@ export interface VaultView extends CredentialTable {
   readonly known: KnownObjects;
   /** False while its category is sealed: nothing of it may be used then. */
   isOpen(category: string): boolean;
+  /** Whether a category is sealed. */
+  readonly anySealed: boolean;
   list(): readonly Credential[];
   /** Credentials that are being rotated. */
   readonly rotating: readonly Rotating[];
@@ -78,6 +80,9 @@ export function watchVault(
       return loaded.known;
     },
     isOpen: (category) => !loaded.closed.has(category),
+    get anySealed() {
+      return loaded.closed.size > 0;
+    },
     get rotating() {
       return loaded.rotating;
     },

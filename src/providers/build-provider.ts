@@ -2,7 +2,17 @@ import { carriersOf } from "./carriers.ts";
 import type { AuthFile, FieldFile, ProviderFile } from "./file-format.ts";
 import { compileGlob } from "./glob.ts";
 import { parseHostPattern } from "./host-pattern.ts";
-import type { AuthRule, Carriers, Environment, Field, HostPattern, Provider, Shape, Template } from "./schema.ts";
+import type {
+  AuthRule,
+  Carriers,
+  Environment,
+  Field,
+  HostPattern,
+  OAuth2Auth,
+  Provider,
+  Shape,
+  Template,
+} from "./schema.ts";
 import { EMPTY_TEMPLATE, parseTemplate } from "./template.ts";
 import type { YamlPath } from "./yaml-document.ts";
 
@@ -167,7 +177,31 @@ function buildRule(rule: AuthFile, index: number, context: RuleContext): AuthRul
     const named = field(rule.field, [...at, "field"]);
     return Object.freeze({ scheme: rule.scheme, pointer: rule.pointer, field: named, ...narrowing });
   }
+  if (rule.scheme === "oauth2") return Object.freeze({ ...buildOAuth2(rule, at, context), ...narrowing });
   return Object.freeze({ scheme: rule.scheme, ...narrowing });
+}
+
+function buildOAuth2(rule: AuthFile & { scheme: "oauth2" }, at: YamlPath, context: RuleContext): OAuth2Auth {
+  const { fields, hosts, refuse } = context;
+  if (!hosts.has(rule.tokenHost)) {
+    refuse([...at, "tokenHost"], `"${rule.tokenHost}" is not a host of any environment; the fields are sent there too`);
+  }
+  const known = [...fields.keys()].join(", ") || "none";
+  for (const key of ["clientId", "clientSecret", "refreshToken"] as const) {
+    const name = rule[key];
+    if (name !== undefined && !fields.has(name)) refuse([...at, key], `field "${name}" is not in fields (${known})`);
+  }
+  for (const [, name = ""] of rule.tokenPath.matchAll(/\{([^{}]*)\}/g)) {
+    if (fields.get(name)?.secret !== false) {
+      refuse([...at, "tokenPath"], `{${name}} must name a field that is no secret; a path is logged`);
+    }
+  }
+  if ((rule.grant === "refresh-token") !== (rule.refreshToken !== undefined)) {
+    refuse([...at, "grant"], "refresh-token needs refreshToken, the field that holds it; client-credentials has none");
+  }
+  const { scheme, grant, tokenHost, tokenPath, clientAuth, clientId, clientSecret } = rule;
+  const optional = { refreshToken: rule.refreshToken ?? null, scope: rule.scope ?? null };
+  return { scheme, grant, tokenHost, tokenPath, clientAuth, clientId, clientSecret, ...optional };
 }
 
 type NarrowingFile = Pick<AuthFile, "hosts" | "methods" | "paths">;

@@ -39,7 +39,8 @@ export function carriersOf(provider: Pick<Provider, "auth" | "carriers">): Carri
       }
     }
     if (rule.scheme === "query") for (const { name } of rule.query) query.add(name.toLowerCase());
-    if (rule.scheme === "basic") headers.add("authorization");
+    if (rule.scheme === "basic" || rule.scheme === "oauth2") headers.add("authorization");
+    if (rule.scheme === "oauth2") prefixes.add("bearer ");
     if (rule.scheme === "body-json") body.add(rule.pointer);
   }
   const union: Carriers = Object.freeze({

@@ -56,6 +56,18 @@ const auth = z.discriminatedUnion("scheme", [
   z.strictObject({ scheme: z.literal("query"), query: nonEmpty(parameterName, fieldName), ...narrowing }),
   z.strictObject({ scheme: z.literal("basic"), user: z.string(), password: z.string(), ...narrowing }),
   z.strictObject({ scheme: z.literal("body-json"), pointer: jsonPointer, field: fieldName, ...narrowing }),
+  z.strictObject({
+    scheme: z.literal("oauth2"),
+    grant: z.enum(["client-credentials", "refresh-token"]),
+    tokenHost: text,
+    tokenPath: path,
+    clientAuth: z.enum(["basic", "body"]),
+    clientId: fieldName,
+    clientSecret: fieldName,
+    refreshToken: fieldName.optional(),
+    scope: headerText.optional(),
+    ...narrowing,
+  }),
   z.strictObject({ scheme: z.literal("none"), ...narrowing }),
 ]);
 
@@ -166,6 +178,8 @@ export const providerFile = z.strictObject({
       kind: z.enum(["none", "refresh", "revoke-only", "mint-and-revoke"]),
       /** After how long a key is due for another one; milliseconds once read. */
       maxAge: days.optional(),
+      /** who makes and ends its keys, when sidekey can do that itself */
+      rotator: identifier.optional(),
       note: text.optional(),
     })
     .optional(),

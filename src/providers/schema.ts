@@ -103,8 +103,24 @@ export type BodyJsonAuth = Narrowing & {
   readonly pointer: string;
   readonly field: string;
 };
+/** The stored fields are exchanged for an access token (RFC 6749), which is what the provider's hosts take. */
+export type OAuth2Auth = Narrowing & {
+  readonly scheme: "oauth2";
+  readonly grant: "client-credentials" | "refresh-token";
+  /** A host of an environment; the fields are bound to it too. */
+  readonly tokenHost: string;
+  /** `{field}` stands for a field that is no secret. */
+  readonly tokenPath: string;
+  /** How the client shows its id and secret there (RFC 6749 section 2.3.1). */
+  readonly clientAuth: "basic" | "body";
+  /** Names of fields. */
+  readonly clientId: string;
+  readonly clientSecret: string;
+  readonly refreshToken: string | null;
+  readonly scope: string | null;
+};
 export type NoAuth = Narrowing & { readonly scheme: "none" };
-export type AuthRule = HeaderAuth | QueryAuth | BasicAuth | BodyJsonAuth | NoAuth;
+export type AuthRule = HeaderAuth | QueryAuth | BasicAuth | BodyJsonAuth | OAuth2Auth | NoAuth;
 
 /** Every place where a provider would take a key. */
 export interface Carriers {

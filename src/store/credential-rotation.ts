@@ -1,4 +1,5 @@
 import type { Secret } from "../secret.ts";
+import { isUndoing } from "./automatic-start.ts";
 import {
   addVersion,
   type Credential,
@@ -93,9 +94,12 @@ export function rotateAtOnce(
   name: string,
   fields: Fields,
   actor: string,
-): { credential: Credential; revoked: readonly number[] } {
+): { credential: Credential; revoked: readonly number[]; left: string | null } {
   const before = getCredential(transaction, name);
   const ended = getRotation(transaction, before.id);
+  // What sidekey made at the provider for a rotation that ends here: nobody will end it there any more.
+  const unfinished = ended !== null && (isUnderWay(ended) || isUndoing(ended));
+  const left = unfinished ? (ended.automatic?.newKey ?? null) : null;
   const added = addVersion(transaction, name, { fields, stage: "pending", actor });
   assertAnother(added);
   const to = newestVersion(added);
@@ -120,9 +124,9 @@ export function rotateAtOnce(
     actor,
     action: "rotation.at-once",
     object: `credential:${name}`,
-    detail: { from: from ?? 0, to, revoked: revoked.join(" ") },
+    detail: { from: from ?? 0, to, revoked: revoked.join(" "), ...(left === null ? {} : { left }) },
   });
-  return { credential: getCredential(transaction, name), revoked };
+  return { credential: getCredential(transaction, name), revoked, left };
 }
 
 /**
@@ -234,6 +238,13 @@ export function rollBack(transaction: VaultTransaction, name: string, actor: str
 /** @throws VaultError conflict */
 export function assertNoneUnderWay(transaction: VaultTransaction, { id, name }: Credential): void {
   const rotation = getRotation(transaction, id);
+  if (rotation !== null && isUndoing(rotation)) {
+    const key = rotation.automatic?.newKey ?? "";
+    throw new VaultError(
+      "conflict",
+      `credential "${name}": key ${key} of a failed rotation is still being ended; wait`,
+    );
+  }
   if (!isUnderWay(rotation)) return;
   throw new VaultError(
     "conflict",

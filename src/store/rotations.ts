@@ -57,6 +57,14 @@ export interface AutomaticRotation {
   readonly newKey: string | null;
   /** Settings such as a project id. */
   readonly settings: Readonly<Record<string, string>>;
+  /** Whether the provider was looked at: `oldKey` and `memo` are then what was found. */
+  readonly prepared: boolean;
+  /** What tells the new key from others where keys have no names. */
+  readonly memo: string | null;
+  /** Calls that may have made a key; more than the one whose answer was stored means that one may have been left over. */
+  readonly asked: number;
+  /** When the provider said that the old key is ended; null before. It is dead only once that is proven. */
+  readonly revokedAt: number | null;
 }
 
 interface RotationRow {

@@ -18,7 +18,18 @@ const ROTATION: Rotation = {
   attempts: 0,
   nextTryAt: null,
   problem: null,
-  automatic: { rotator: "openai", admin: "openai-admin", token: "t", oldKey: "k1", newKey: null, settings: { p: "1" } },
+  automatic: {
+    rotator: "openai",
+    admin: "openai-admin",
+    token: "t",
+    oldKey: "k1",
+    newKey: null,
+    prepared: true,
+    memo: null,
+    asked: 1,
+    revokedAt: null,
+    settings: { p: "1" },
+  },
 };
 
 const said = { actor: "ana", action: "rotation.start", object: "credential:fmp-main", detail: {} };

@@ -51,6 +51,13 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/daemon.ts":
     "the composition root: every test of test/e2e and test/guarantees runs it; test/e2e/lifecycle.test.ts",
   "src/daemon/monitor/monitor.ts": "puts the parts together in a whole daemon; test/e2e/health.test.ts",
+  "src/daemon/monitor/automatic-state.ts":
+    "what an automatic rotation writes down; test/daemon/monitor/automatic-rotation.test.ts",
+  "src/daemon/monitor/rotation-holders.ts":
+    "who acts in an automatic rotation; test/daemon/monitor/automatic-rotation.test.ts",
+  "src/daemon/monitor/rotators/":
+    "each is run against a stand-in of its provider; test/daemon/monitor/automatic-rotation.test.ts",
+  "src/daemon/monitor/wash.ts": "proven by a scan of the memory; test/guarantees/g02-minted-keys.test.ts",
   "src/daemon/monitor/provider-call.ts": "types and one error class; test/store/rotations.test.ts",
   "src/daemon/ingress/certificates.ts": "the signing half of the CA; test/daemon/ingress/certificate-authority.test.ts",
   "src/daemon/ingress/der.ts": "used by the trust store; test/daemon/ingress/trust-bundle.test.ts",
@@ -92,6 +99,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/store/backup-snapshot.ts": "the copies that a backup is made of; test/store/backup-write.test.ts",
   "src/store/backup-swap.ts": "the last step of a restore; test/store/backup-restore.test.ts",
   "src/store/backup-worker.ts": "the thread that copies; test/store/backup-write.test.ts",
+  "src/store/refresh-write-back.ts": "one transaction; test/daemon/monitor/refresh.test.ts",
   "src/store/create-vault.ts": "how a vault begins; test/store/vault.test.ts",
   "src/store/retired-roots.ts": "the audit keys of earlier root keys; test/store/root-rotation.test.ts",
   "src/store/removals.ts": "the rows behind credential-removal.ts; test/store/credential-removal.test.ts",

@@ -1,9 +1,11 @@
 import type { Command } from "commander";
+import { beginAutomaticRotation } from "../../store/automatic-start.ts";
 import { assertPace, beginRotation, rollBack, rotateAtOnce } from "../../store/credential-rotation.ts";
 import type { Credential } from "../../store/credentials.ts";
 import { getRotationPolicy, type RotationPolicy, setRotationPolicy } from "../../store/rotation-policies.ts";
 import { getRotation, isUnderWay, type Rotation } from "../../store/rotations.ts";
 import type { Vault } from "../../store/vault.ts";
+import { type AutomaticOptions, automaticPolicy } from "../automatic-policy.ts";
 import type { Cli } from "../cli.ts";
 import { notFound, usageError } from "../failure.ts";
 import { confirm, impactOf, showImpact } from "../impact.ts";
@@ -20,9 +22,10 @@ interface RotateOptions extends PaceOptions {
   readonly file: readonly string[];
   readonly validate: boolean;
   readonly now?: boolean;
+  readonly automatic?: boolean;
 }
 
-interface PolicyOptions extends PaceOptions {
+interface PolicyOptions extends PaceOptions, AutomaticOptions {
   readonly maxAge?: string;
   readonly json?: boolean;
 }
@@ -46,7 +49,10 @@ export function registerCredentialRotate(credential: Command, cli: Cli): void {
     .option("--grace <span>", PACE_HELP.grace)
     .option("--no-validate", "do not check its shape, and do not try it before clients use it")
     .option("--now", "switch at once and revoke the old key at once")
-    .action((name: string, options: RotateOptions) => rotate(cli, name, options));
+    .option("--automatic", "let sidekey make the new key at the provider, as `credential rotation` says")
+    .action((name: string, options: RotateOptions) =>
+      options.automatic === true ? rotateAutomatically(cli, name, options) : rotate(cli, name, options),
+    );
   credential
     .command("rotation <name>")
     .description("show or set when and how a credential is to be rotated")
@@ -54,6 +60,10 @@ export function registerCredentialRotate(credential: Command, cli: Cli): void {
     .option("--steps <list>", PACE_HELP.steps)
     .option("--every <span>", PACE_HELP.every)
     .option("--grace <span>", PACE_HELP.grace)
+    .option("--automatic", "sidekey makes the new key at the provider when it is due")
+    .option("--no-automatic", "new keys are stored by hand")
+    .option("--admin <name>", "with --automatic: the credential that may make and end keys")
+    .option("--set <name=value>", "with --automatic: a setting such as project=proj_1; repeat for more", collect, [])
     .option("--json", "as JSON")
     .action((name: string, options: PolicyOptions) => rotationPolicy(cli, name, options));
   credential
@@ -108,6 +118,27 @@ async function rotate(cli: Cli, name: string, options: RotateOptions): Promise<v
   });
 }
 
+async function rotateAutomatically(cli: Cli, name: string, options: RotateOptions): Promise<void> {
+  if (options.now === true || options.stdin === true || options.file.length > 0) {
+    throw usageError("with --automatic sidekey makes the key", "leave --now, --stdin and --file out");
+  }
+  const given = paceFrom(options);
+  await withVaultChange(cli, (vault) => {
+    const credential = vault.getCredential(name);
+    const policy = vault.read((view) => getRotationPolicy(view, credential.id));
+    const { automatic } = policy;
+    if (automatic === null) {
+      throw usageError(`${name} is not rotated by sidekey itself`, `sidekey credential rotation ${name} --automatic`);
+    }
+    showImpact(cli, credential, impactOf(cli, vault, credential));
+    const wanted = { policy: automatic, pace: paceOf(given, policy) };
+    vault.write((transaction) => beginAutomaticRotation(transaction, name, wanted, cli.actor));
+  });
+  cli.terminal.out(`${name} gets a new key from its provider`);
+  cli.terminal.note(`follow it with \`sidekey credential show ${name}\``);
+  await warnWithoutDaemon(cli);
+}
+
 /** Before anybody is asked for a key: would storing it work? */
 function checkFree(vault: Vault, { id, name, state }: Credential): void {
   const rotation = vault.read((view) => getRotation(view, id));
@@ -130,6 +161,10 @@ async function toldBegun(cli: Cli, begun: { credential: Credential; rotation: Ro
   cli.terminal.note(
     `follow it with \`sidekey credential show ${name}\`, take it back with \`credential rollback ${name}\``,
   );
+  await warnWithoutDaemon(cli);
+}
+
+async function warnWithoutDaemon(cli: Cli): Promise<void> {
   const running = await cli
     .daemon()
     .status()
@@ -142,11 +177,11 @@ async function toldBegun(cli: Cli, begun: { credential: Credential; rotation: Ro
 
 function toldAtOnce(
   cli: Cli,
-  done: { credential: Credential; revoked: readonly number[] },
+  done: { credential: Credential; revoked: readonly number[]; left: string | null },
   keyPage: string | undefined,
   note: string | undefined,
 ): void {
-  const { credential, revoked } = done;
+  const { credential, revoked, left } = done;
   const current = credential.versions.find(({ stage }) => stage === "current");
   const gone = revoked.length === 0 ? "there was no older one to revoke" : `version ${revoked.join(", ")} revoked`;
   cli.terminal.out(
@@ -155,6 +190,8 @@ function toldAtOnce(
   cli.terminal.note("a running daemon uses the new key within 1 s; requests under way end with the old one");
   cli.terminal.note(`now revoke the old key at ${keyPage ?? credential.provider}: sidekey can only stop using it`);
   if (note !== undefined) cli.terminal.note(`  ${note}`);
+  if (left !== null)
+    cli.terminal.warn(`key ${left}, made by the rotation that ends here, is still there; revoke it too`);
   cli.terminal.note(
     "then look for use that was not yours in the provider's log; yours is in `sidekey usage --by client`",
   );
@@ -203,8 +240,15 @@ async function rotationPolicy(cli: Cli, name: string, options: PolicyOptions): P
   };
   const facts = await withVaultChange(cli, (vault) => {
     const credential = vault.getCredential(name);
-    if (Object.keys(changes).length > 0) {
-      vault.write((transaction) => setRotationPolicy(transaction, name, changes, cli.actor));
+    const automatic = automaticPolicy(options, {
+      credential,
+      provider: requireProvider(cli, credential.provider),
+      policy: vault.read((view) => getRotationPolicy(view, credential.id)).automatic,
+      find: (other) => vault.listCredentials().find((each) => each.name === other),
+    });
+    const all = automatic === undefined ? changes : { ...changes, automatic };
+    if (Object.keys(all).length > 0) {
+      vault.write((transaction) => setRotationPolicy(transaction, name, all, cli.actor));
     }
     return rotationFacts(cli, vault, credential);
   });

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Command } from "commander";
+import { ROTATORS } from "../../daemon/monitor/rotators/known-rotators.ts";
 import { type Provider, parseProvider } from "../../providers/schema.ts";
 import type { Cli } from "../cli.ts";
 import { notFound } from "../failure.ts";
@@ -64,7 +65,7 @@ function showProvider(cli: Cli, id: string, json: boolean): void {
       ["docs", provider.docs],
       ["key page", provider.keyPage ?? "-"],
       ["auth", provider.auth.map((rule) => rule.scheme).join(", ")],
-      ["rotation", provider.rotation?.kind ?? "-"],
+      ["rotation", rotationClass(provider)],
     ]),
   );
   const environments = [...provider.environments].map(([name, environment]) => [
@@ -89,6 +90,19 @@ function checkProvider(cli: Cli, file: string): void {
   cli.terminal.status("ok", `${file}: ${provider.name}, ${provider.environments.size} environments`);
 }
 
+/** Who makes the next key, in a few words. */
+export function rotationClass({ rotation, auth }: Provider): string {
+  const rotator = rotation?.rotator === undefined ? undefined : ROTATORS.get(rotation.rotator);
+  if (rotator !== undefined) {
+    const admin = rotator.admin === null ? "the key itself" : `a credential of ${rotator.admin}`;
+    return `automatic (${rotator.id}): sidekey makes and ends keys with ${admin}`;
+  }
+  if (auth.some(({ scheme }) => scheme === "oauth2"))
+    return "refresh: access tokens renew by themselves, the rest by hand";
+  if (rotation?.kind === "revoke-only") return "by hand; the provider can end a key by API";
+  return "by hand: sidekey reminds, tests and moves the traffic";
+}
+
 /** `name`, with the port only when it is not 443. */
 export function hostText(host: { readonly host: string; readonly port: number }): string {
   return host.port === 443 ? host.host : `${host.host}:${host.port}`;
@@ -106,6 +120,7 @@ function describe(provider: Provider): Readonly<Record<string, unknown>> {
     ),
     fields: [...provider.fields.values()].map(({ name, label, secret, hint }) => ({ name, label, secret, hint })),
     auth: provider.auth.map((rule) => rule.scheme),
+    rotation: provider.rotation && { ...provider.rotation, class: rotationClass(provider) },
     limits: provider.limits,
     sources: provider.sources,
   };

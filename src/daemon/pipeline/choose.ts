@@ -1,5 +1,6 @@
 import type { Route } from "../../policy/compile.ts";
 import type { Credential } from "../../store/credentials.ts";
+import type { AccessToken } from "./access-token.ts";
 import { ProxyError, vaultSealed } from "./errors.ts";
 import type { Identity } from "./exchange.ts";
 import { bucketOf, type Ramp } from "./ramp.ts";
@@ -8,6 +9,8 @@ import { bucketOf, type Ramp } from "./ramp.ts";
 export interface Choice {
   readonly credential: Credential;
   readonly version: number;
+  /** What the version's fields were exchanged for, where the provider takes an access token. */
+  readonly token?: AccessToken;
 }
 
 /** What the daemon knows of the vault's credentials without opening any. */

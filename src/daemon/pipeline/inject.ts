@@ -77,7 +77,7 @@ export function inject(
  */
 function open(secrets: SecretPool, choice: Choice, plan: InjectionPlan, route: Route): OpenedSecrets {
   try {
-    return secrets.acquire(choice.credential.id, choice.version, plan);
+    return secrets.acquire(choice.credential.id, choice.version, plan, choice.token);
   } catch (cause) {
     throw new ProxyError(
       "no_usable_credential",

@@ -5,6 +5,7 @@ import { bucketKey } from "../../policy/limit.ts";
 import { BodyError, readJsonPointer, rewriteJsonBody } from "../../providers/auth/body-json.ts";
 import type { InjectionPlan } from "../../providers/auth/plan.ts";
 import { planFor, selectAuth } from "../../providers/auth/plan.ts";
+import type { AccessTokens } from "./access-token.ts";
 import { authenticate, type TokenVerifier } from "./authenticate.ts";
 import { bufferBody } from "./buffered-body.ts";
 import { authorityCarriers } from "./carriers.ts";
@@ -31,6 +32,7 @@ export interface PipelineOptions {
   readonly secrets: SecretPool;
   readonly splice: Splice;
   readonly dialer: Dialer;
+  readonly accessTokens: AccessTokens;
   readonly vaultSealed: () => boolean;
   readonly draining: () => boolean;
   /** Exchanges that one client may have in flight. */
@@ -63,6 +65,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       x.choice = options.chooser.choose(route, x.identity, authorityOf(x.parsed), x.atMs);
       const waiting = reserve(route, x, options);
       if (waiting) await waiting;
+      const exchanged = exchangeForToken(route, x, x.parsed, options);
+      if (exchanged) await exchanged;
       const upgraded = await send(route, x, x.parsed, body, options);
       if (upgraded) await relayWebSocket(upgraded, x.parsed.websocketKey ?? "", x, route.timeouts.idleMs);
     } catch (error) {
@@ -142,6 +146,26 @@ async function waitFor(
     x.waitMs = performance.now() - queuedAt;
   }
   if (x.hold.waited) options.limitWaited(route.id, x.hold.waited.limit, x.hold.waited.ms);
+}
+
+/** Where the provider takes an access token, gets one for the chosen version. Null when there is nothing to wait for. */
+function exchangeForToken(
+  route: Route,
+  x: ExchangeState,
+  { target }: ParsedRequest,
+  options: PipelineOptions,
+): Promise<void> | null {
+  const rule = x.choice && routePlan(route, x, target)?.token;
+  if (!rule || x.choice === null || options.vaultSealed()) return null;
+  const { choice } = x;
+  const taken = options.accessTokens.take(choice.credential, choice.version, rule);
+  if (!(taken instanceof Promise)) {
+    x.choice = { ...choice, token: taken };
+    return null;
+  }
+  return taken.then((token) => {
+    x.choice = { ...choice, token };
+  });
 }
 
 /** Injects and forwards. Resolves when the answer is complete, or with the upstream's socket of an upgrade. */

@@ -1,6 +1,7 @@
 import type { InjectionPlan, Rendering } from "../../providers/auth/plan.ts";
 import { renderSecret } from "../../providers/auth/plan.ts";
 import type { Secret } from "../../secret.ts";
+import type { AccessToken } from "./access-token.ts";
 
 /**
  * Opened secrets, kept while exchanges use them and a little longer, then zeroed. The daemon decrypts
@@ -44,14 +45,21 @@ export class SecretPool {
 
   /** Exchanges that hold this version now. */
   users(credentialId: string, version: number): number {
-    return this.#entries.get(`${credentialId}\n${version}`)?.users ?? 0;
+    const key = `${credentialId}\n${version}`;
+    let users = 0;
+    // An access token has an entry of its own, with its serial behind.
+    for (const [name, entry] of this.#entries) if (name === key || name.startsWith(`${key}\n`)) users += entry.users;
+    return users;
   }
 
   /** @throws whatever the vault throws (sealed, tampered row, audit not writable); nothing is kept then. */
-  acquire(credentialId: string, version: number, plan: InjectionPlan): OpenedSecrets {
-    const key = `${credentialId}\n${version}`;
+  acquire(credentialId: string, version: number, plan: InjectionPlan, token?: AccessToken): OpenedSecrets {
+    // A newer token does not take the place of one that exchanges still use.
+    const key = token ? `${credentialId}\n${version}\n${token.serial}` : `${credentialId}\n${version}`;
     const entry = this.#entries.get(key) ?? { rendered: new Map(), plans: new Set(), users: 0, idleSince: 0 };
-    if (!entry.plans.has(plan)) this.#fill(entry, credentialId, version, plan);
+    if (!entry.plans.has(plan)) {
+      fill(entry, plan, token ? token.open() : this.#open(credentialId, version));
+    }
     this.#entries.set(key, entry);
     entry.users++;
     return lease(entry);
@@ -85,18 +93,6 @@ export class SecretPool {
     return clean;
   }
 
-  #fill(entry: Entry, credentialId: string, version: number, plan: InjectionPlan): void {
-    const fields = this.#open(credentialId, version);
-    try {
-      for (const rendering of renderings(plan)) {
-        if (!entry.rendered.has(rendering)) entry.rendered.set(rendering, renderSecret(rendering, fields));
-      }
-      entry.plans.add(plan);
-    } finally {
-      for (const secret of fields.values()) secret.wipe();
-    }
-  }
-
   #sweep(): void {
     const oldest = performance.now() - this.#idleMs;
     for (const [key, entry] of this.#entries) {
@@ -107,6 +103,17 @@ export class SecretPool {
   #drop(key: string, entry: Entry): void {
     for (const secret of entry.rendered.values()) secret.wipe();
     this.#entries.delete(key);
+  }
+}
+
+function fill(entry: Entry, plan: InjectionPlan, fields: Map<string, Secret>): void {
+  try {
+    for (const rendering of renderings(plan)) {
+      if (!entry.rendered.has(rendering)) entry.rendered.set(rendering, renderSecret(rendering, fields));
+    }
+    entry.plans.add(plan);
+  } finally {
+    for (const secret of fields.values()) secret.wipe();
   }
 }
 

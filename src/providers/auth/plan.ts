@@ -1,10 +1,11 @@
 import { Secret } from "../../secret.ts";
 import type { Glob } from "../glob.ts";
-import type { AuthRule, Provider, Template } from "../schema.ts";
+import type { AuthRule, OAuth2Auth, Provider, Template } from "../schema.ts";
 import { encodeBasic, planBasic } from "./basic.ts";
 import { escapeJson, planBodyJson } from "./body-json.ts";
 import { copyForHeader, planHeader } from "./header.ts";
 import { planNone } from "./none.ts";
+import { planOAuth2 } from "./oauth2.ts";
 import { encodePercent, planQuery } from "./query.ts";
 
 /** How secret fields become the bytes that are written in one place. */
@@ -23,6 +24,8 @@ export interface InjectionPlan {
   readonly headers: readonly HeaderInjection[];
   readonly query: readonly QueryInjection[];
   readonly body: { readonly pointer: string; readonly render: Rendering } | null;
+  /** Set when what is written is an access token that has to be got first. */
+  readonly token?: OAuth2Auth;
 }
 
 export interface HeaderInjection {
@@ -108,6 +111,8 @@ function computePlan(rule: AuthRule): InjectionPlan {
       return planBasic(rule);
     case "body-json":
       return planBodyJson(rule);
+    case "oauth2":
+      return planOAuth2(rule);
     case "none":
       return planNone();
   }

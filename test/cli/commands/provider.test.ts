@@ -7,7 +7,19 @@ import { initializedPlace } from "../../support/cli-process.ts";
 describe("sidekey provider", () => {
   test("list and show read the catalog; an unknown id is exit 4 with those that begin alike", async (t) => {
     const { run } = await initializedPlace(t);
-    const list = JSON.parse((await run(["provider", "list", "--json"])).stdout) as { id: string }[];
+    const list = JSON.parse((await run(["provider", "list", "--json"])).stdout) as {
+      id: string;
+      rotation: { class: string } | null;
+    }[];
+    const classes = new Map(list.map(({ id, rotation }) => [id, rotation?.class]));
+    assert.equal(
+      classes.get("openai"),
+      "automatic (openai): sidekey makes and ends keys with a credential of openai-admin",
+    );
+    assert.equal(classes.get("perplexity"), "automatic (perplexity): sidekey makes and ends keys with the key itself");
+    assert.equal(classes.get("schwab"), "refresh: access tokens renew by themselves, the rest by hand");
+    assert.equal(classes.get("anthropic"), "by hand; the provider can end a key by API");
+    assert.equal(classes.get("fmp"), "by hand: sidekey reminds, tests and moves the traffic");
     assert.ok(["alpaca", "demo", "fmp", "openai"].every((id) => list.some((provider) => provider.id === id)));
     assert.match(
       (await run(["provider", "list"])).stdout,
