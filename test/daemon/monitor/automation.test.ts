@@ -22,7 +22,13 @@ async function scene(t: Parameters<typeof newVault>[0]) {
   const failures: unknown[] = [];
   let written = 0;
   const look = () =>
-    beginDue({ provider: () => undefined, vault, now: () => clock.now, onWrite: () => written++, onFailure: (error) => failures.push(error) });
+    beginDue({
+      provider: () => undefined,
+      vault,
+      now: () => clock.now,
+      onWrite: () => written++,
+      onFailure: (error) => failures.push(error),
+    });
   const phase = (name: string) => vault.read((view) => getRotation(view, vault.getCredential(name).id))?.phase ?? null;
   return { clock, vault, look, phase, failures, written: () => written };
 }
