@@ -232,17 +232,18 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     refused: (reason) => metrics.denied(reason),
   });
   parts.keep({ close: () => ingress.destroy() });
-  if (config.backup && !options.drill) {
-    parts.keep(
-      startBackups({ ...base, ...options, schedule: config.backup, alerts: logAlerts(base.log), now: Date.now }),
-    );
-  }
+  keepBackups(options, base, parts);
   const ready = () => readiness(vault, state);
   const metricsServer = config.listen.metrics
     ? createMetricsServer(metrics, { ready, beforeScrape: () => base.outcomes.flush() })
     : null;
   if (metricsServer) parts.keep(closing(metricsServer));
   return { ingress, metricsServer };
+}
+
+function keepBackups(options: DaemonOptions, base: Base, parts: Parts): void {
+  const schedule = options.drill ? undefined : options.config.backup;
+  if (schedule) parts.keep(startBackups({ ...base, ...options, schedule, alerts: logAlerts(base.log), now: Date.now }));
 }
 
 function recorder(base: Base, control: Control): PipelineOptions["record"] {
