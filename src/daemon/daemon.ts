@@ -179,6 +179,11 @@ async function buildPolicy({ config }: DaemonOptions, base: Base, parts: Parts):
   return { source, leafs };
 }
 
+function keepBackups(options: DaemonOptions, base: Base, parts: Parts): void {
+  const schedule = options.drill ? undefined : options.config.backup;
+  if (schedule) parts.keep(startBackups({ ...base, ...options, schedule, alerts: logAlerts(base.log), now: Date.now }));
+}
+
 interface Traffic {
   readonly ingress: Ingress;
   readonly metricsServer: Server | null;
@@ -239,11 +244,6 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     : null;
   if (metricsServer) parts.keep(closing(metricsServer));
   return { ingress, metricsServer };
-}
-
-function keepBackups(options: DaemonOptions, base: Base, parts: Parts): void {
-  const schedule = options.drill ? undefined : options.config.backup;
-  if (schedule) parts.keep(startBackups({ ...base, ...options, schedule, alerts: logAlerts(base.log), now: Date.now }));
 }
 
 function recorder(base: Base, control: Control): PipelineOptions["record"] {
