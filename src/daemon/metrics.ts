@@ -41,8 +41,7 @@ export interface MetricSources {
   usageQueued: () => number;
   usageDropped: () => number;
   auditEntries: () => number;
-  /** Milliseconds since the epoch, or null before the first. */
-  lastBackupAt: () => number | null;
+  lastBackupSeconds: () => number | undefined;
   credentials: () => Iterable<CredentialGauge>;
   /** The lowest remaining count of each (route, limit) over its keys. */
   limits: () => Iterable<LimitGauge>;
@@ -263,10 +262,9 @@ function registerSources(register: Registry, sources: Partial<MetricSources>): v
   counter(register, "sidekey_audit_entries_total", "Entries in the audit chain.", [], () =>
     one(sources.auditEntries?.()),
   );
-  gauge(register, "sidekey_backup_last_success_timestamp_seconds", "When the newest good backup was made.", [], () => {
-    const at = sources.lastBackupAt?.() ?? null;
-    return one(at === null ? undefined : at / 1000);
-  });
+  gauge(register, "sidekey_backup_last_success_timestamp_seconds", "When the newest good backup was made.", [], () =>
+    one(sources.lastBackupSeconds?.()),
+  );
   gauge(register, "sidekey_limit_remaining", "Lowest remaining count of a limit.", ["route", "limit"], () =>
     [...(sources.limits?.() ?? [])].map(({ route, limit, remaining }): Sample => [{ route, limit }, remaining]),
   );

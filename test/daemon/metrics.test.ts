@@ -127,9 +127,9 @@ test("recording a request costs microseconds at most", () => {
 test("the newest backup's time is there once there is one", async () => {
   const metrics = createMetrics();
   assert.doesNotMatch(await metrics.render(), /^sidekey_backup_last_success_timestamp_seconds/m);
-  let at: number | null = null;
-  metrics.observe({ lastBackupAt: () => at });
+  let at: number | undefined;
+  metrics.observe({ lastBackupSeconds: () => at });
   assert.doesNotMatch(await metrics.render(), /^sidekey_backup_last_success_timestamp_seconds/m);
-  at = 1_700_000_000_500;
+  at = 1_700_000_000.5;
   assert.match(await metrics.render(), /^sidekey_backup_last_success_timestamp_seconds 1700000000\.5$/m);
 });

@@ -52,7 +52,12 @@ const OBJECT = "backup";
  */
 export function startBackups(options: BackupsOptions): Backups {
   const backups = new ScheduledBackups(options);
-  options.metrics.observe({ lastBackupAt: () => backups.lastSuccessAt() });
+  options.metrics.observe({
+    lastBackupSeconds: () => {
+      const at = backups.lastSuccessAt();
+      return at === null ? undefined : at / 1000;
+    },
+  });
   return backups;
 }
 

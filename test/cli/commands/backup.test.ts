@@ -184,7 +184,7 @@ test("restore refuses a vault that is there or served, replaces it when told to,
   assert.equal(replaced.code, 0, replaced.all);
   assert.match(replaced.stderr, /what was there before is in .*data\.before-restore-/);
   assert.match(replaced.stderr, /older than what this machine knew.*acknowledge-rollback/s);
-  assert.equal((await place.run(["client", "list"])).code, 1);
+  assert.notEqual((await place.run(["client", "list"])).code, 0);
   const strange = join(place.dir, "strange");
   mkdirSync(strange, { mode: 0o700 });
   writeFileSync(join(strange, "thesis.txt"), "");
