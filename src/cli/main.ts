@@ -7,50 +7,11 @@ import { loadConfig, processEnvironment } from "../daemon/config.ts";
 import { hardenProcess } from "../daemon/process-hygiene.ts";
 import { loadCatalog } from "../providers/catalog.ts";
 import type { Cli } from "./cli.ts";
-import { registerAudit } from "./commands/audit.ts";
-import { registerBackup } from "./commands/backup.ts";
-import { registerCa } from "./commands/ca.ts";
-import { registerClient } from "./commands/client.ts";
-import { registerCredential } from "./commands/credential.ts";
-import { registerDoctor } from "./commands/doctor.ts";
-import { registerEnv } from "./commands/env.ts";
-import { registerInit } from "./commands/init.ts";
-import { registerPolicy } from "./commands/policy.ts";
-import { registerProvider } from "./commands/provider.ts";
-import { registerRequests } from "./commands/requests.ts";
-import { registerRun } from "./commands/run.ts";
-import { registerSeal } from "./commands/seal.ts";
-import { registerServe } from "./commands/serve.ts";
-import { registerStatus } from "./commands/status.ts";
-import { registerUp } from "./commands/up.ts";
-import { registerUsage } from "./commands/usage.ts";
-import { registerVault } from "./commands/vault.ts";
+import { registerCommands } from "./command-list.ts";
 import { createDaemonClient } from "./daemon-client.ts";
 import { describeFailure, EXIT, usageError } from "./failure.ts";
 import { createPrompter } from "./prompt.ts";
 import { processTerminal, type Terminal } from "./terminal.ts";
-
-/** In the order of `sidekey --help`. */
-const COMMANDS: readonly ((program: Command, cli: Cli) => void)[] = [
-  registerUp,
-  registerInit,
-  registerServe,
-  registerStatus,
-  registerDoctor,
-  registerEnv,
-  registerRun,
-  registerProvider,
-  registerCredential,
-  registerSeal,
-  registerClient,
-  registerPolicy,
-  registerUsage,
-  registerRequests,
-  registerAudit,
-  registerVault,
-  registerBackup,
-  registerCa,
-];
 
 const PACKAGE_ROOT = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 
@@ -63,8 +24,8 @@ async function main(argv: readonly string[]): Promise<number> {
   const cli = createCli(program, terminal, (code) => {
     exitCode = code;
   });
-  for (const register of COMMANDS) register(program, cli);
   try {
+    await registerCommands(program, cli, argv);
     await program.parseAsync([...argv], { from: "user" });
     await terminal.flush();
     return exitCode;

@@ -132,14 +132,14 @@ for (const form of UPGRADES) {
       received.push(rest);
       socket.on("data", (chunk: Buffer) => received.push(chunk));
       socket.resume();
-      socket.write("HTTP/1.1 401 Unauthorized\r\nContent-Length: 6\r\nX-Why: key\r\n\r\nno key");
+      socket.write("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 6\r\nX-Why: key\r\n\r\nno key");
     });
     const sidekey = await oneRoute(t, provider);
     const connection = await connected(t, form, sidekey);
     const smuggled = `GET http://${HOST}/smuggled HTTP/1.1\r\nHost: ${HOST}\r\nProxy-Authorization: ${proxyAuthorization(sidekey)}\r\n\r\n`;
     await connection.write(handshake(form, sidekey) + smuggled);
     const reply = await connection.read();
-    assert.match(reply.text, /^HTTP\/1\.1 401 [\s\S]*^x-why: key\r$[\s\S]*\r\n\r\nno key$/im);
+    assert.match(reply.text, /^HTTP\/1\.1 426 [\s\S]*^x-why: key\r$[\s\S]*\r\n\r\nno key$/im);
     assert.equal(reply.text.split("HTTP/1.1").length, 2);
     assert.equal(reply.ended, "close");
     await recordsAgree(sidekey, 1);

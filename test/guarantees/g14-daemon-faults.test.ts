@@ -48,7 +48,7 @@ async function startFaulty(t: TestContext): Promise<Faulty> {
   const control = FaultControl.create(join(home, "control"));
   t.after(() => control.close());
   const environment = control.environment(compileShim(join(home, "shim")), realpathSync(place.data));
-  const child = spawn("sh", [SIDEKEY, "serve"], {
+  const child = spawn("sh", [SIDEKEY, "serve", "--allow-dangerous-environment"], {
     cwd: place.dir,
     env: { PATH: process.env.PATH, HOME: place.dir, ...environment },
     stdio: ["ignore", "pipe", "pipe"],

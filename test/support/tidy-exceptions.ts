@@ -28,6 +28,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/cli/backup-source.ts": "opens a backup for commands; test/cli/commands/backup.test.ts",
   "src/cli/checkup.ts": "the checks of `doctor`; test/cli/commands/doctor.test.ts",
   "src/cli/cli.ts": "types and wiring of every command; test/cli/main.test.ts",
+  "src/cli/command-list.ts": "finds the command that was asked for; test/cli/main.test.ts",
   "src/cli/commands/credential-add.ts": "one command of its group; test/cli/commands/credential.test.ts",
   "src/cli/commands/credential-health.ts": "what `show` and `list` say; test/cli/commands/credential-validate.test.ts",
   "src/cli/commands/credential-version.ts": "two look-ups of its group; test/cli/commands/credential-remove.test.ts",

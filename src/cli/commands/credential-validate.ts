@@ -1,6 +1,4 @@
 import type { Command } from "commander";
-import { DEMO_HOST } from "../../daemon/demo-provider.ts";
-import { openCalls } from "../../daemon/monitor/call-provider.ts";
 import { type CheckReason, HealthTable, shownState } from "../../daemon/monitor/health.ts";
 import { PROBE_TIMEOUT_MS, type ProbeResult, type ProbeSubject, probeFields } from "../../daemon/monitor/probe.ts";
 import type { Provider } from "../../providers/schema.ts";
@@ -12,6 +10,9 @@ import { CliError, EXIT, notFound, usageError } from "../failure.ts";
 import { withVault } from "../open-vault.ts";
 import { formatTime } from "../output.ts";
 import { requireProvider } from "./provider.ts";
+
+/** It lives inside the daemon: from here there is nobody to ask. */
+const DEMO_PROVIDER = "demo";
 
 /** An operator who stores a key waits for this at most, ms. */
 const ADD_TIMEOUT_MS = 5_000;
@@ -97,7 +98,7 @@ export async function validateNew(
   subject: ProbeSubject,
   secrets: ReadonlyMap<string, Secret>,
 ): Promise<ProbeResult | null> {
-  if (provider.probe === null || subject.hosts.includes(DEMO_HOST)) return null;
+  if (provider.probe === null || provider.id === DEMO_PROVIDER) return null;
   const result = await ask(cli, provider, subject, secrets, ADD_TIMEOUT_MS);
   if (result.meaning === "invalid") {
     const where = provider.keyPage === undefined ? "" : ` (keys are made at ${provider.keyPage})`;
@@ -117,10 +118,12 @@ async function ask(
   fields: ReadonlyMap<string, Secret>,
   timeoutMs: number,
 ): Promise<ProbeResult> {
-  if (subject.hosts.includes(DEMO_HOST)) {
+  if (provider.id === DEMO_PROVIDER) {
     const detail = "the demo provider answers inside the daemon only";
     return { meaning: "unknown", status: null, detail, expiresAt: null };
   }
+  // Only here: the HTTP library takes longer to load than most commands run.
+  const { openCalls } = await import("../../daemon/monitor/call-provider.ts");
   const calls = openCalls(cli.config());
   try {
     return await probeFields(calls.call, provider, subject, fields, { timeoutMs, private: [] });

@@ -131,6 +131,7 @@ export function anthropicAnswer(request: ReceivedRequest): StandInAnswer {
     const meta = { type: "file", created_at: "2026-01-01T00:00:00Z", mime_type: "text/plain", downloadable: false };
     return json({ id: `file_${sha256}`, size_bytes: size, filename: name, ...meta });
   }
+  if (called === "GET /v1/models") return json({ data: [], has_more: false });
   if (called !== "POST /v1/messages") return anthropicError(404, "not_found_error");
   const body = jsonBody(request);
   const status = failure(body);
