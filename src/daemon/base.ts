@@ -52,7 +52,6 @@ export interface Base {
 /** Opens what outlives every request, and the vault if it can be. @throws StartError, DatabaseError */
 export async function buildBase(options: BaseOptions, parts: Parts): Promise<Base> {
   const { config } = options;
-  const dangers = [...(options.dangers ?? [])];
   const vault = parts.keep(existingVault(config.dataDir));
   await selfCheck(Date.now());
   const splice = new Splice();
@@ -77,23 +76,7 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
   );
   parts.keep(startLimitStateSaver(usage, () => limiter.changedState()));
   const outcomes = parts.keep(new OutcomeBatch({ usage, log, metrics }));
-  const gate = parts.keep(
-    new VaultGate({
-      vault,
-      unlockers: options.unlockers,
-      onChange: () => {
-        log.info(vault.sealed ? "vault_sealed" : "vault_unsealed", {});
-        if (vault.sealed) {
-          secrets.clear();
-          base.onSeal();
-        } else if (dangers.length > 0) recordDangers(vault, dangers.splice(0));
-        base.view.refresh();
-        base.onVaultChange();
-        if (!vault.sealed) base.onUnseal();
-      },
-      onProblem: (problem) => log.error("vault_sealed", { problem }),
-    }),
-  );
+  const gate = parts.keep(newGate(options, vault, log, () => base));
   const watchFailed = failureLogger(log, "vault_watch");
   const base: Base = {
     vault,
@@ -124,6 +107,27 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
   observeDaemon(base);
   await gate.open();
   return base;
+}
+
+/** @param base what follows the vault's state; complete by the time anything changes */
+function newGate(options: BaseOptions, vault: Vault, log: Log, base: () => Base): VaultGate {
+  const dangers = [...(options.dangers ?? [])];
+  return new VaultGate({
+    vault,
+    unlockers: options.unlockers,
+    onChange: () => {
+      const { secrets, view, onSeal, onUnseal, onVaultChange } = base();
+      log.info(vault.sealed ? "vault_sealed" : "vault_unsealed", {});
+      if (vault.sealed) {
+        secrets.clear();
+        onSeal();
+      } else if (dangers.length > 0) recordDangers(vault, dangers.splice(0));
+      view.refresh();
+      onVaultChange();
+      if (!vault.sealed) onUnseal();
+    },
+    onProblem: (problem) => log.error("vault_sealed", { problem }),
+  });
 }
 
 /** Whether the version of an opened secret may still be sent: a revoked or disabled one leaves memory at once. */

@@ -135,17 +135,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   const { state, vault, metrics } = base;
   const demo = config.demo ? parts.keep(await startDemo(Date.now())) : null;
   const dialer = parts.keep(newDialer(options, base, demo));
-  const { dataDir, monitor: settings } = config;
-  const monitor = parts.keep(
-    startMonitor({
-      ...base,
-      dataDir,
-      checkMs: options.drill ? null : settings.checkMs,
-      dialer,
-      policy: policy.source,
-      now: Date.now,
-    }),
-  );
+  const monitor = parts.keep(newMonitor(options, base, policy, dialer));
   const submissions = parts.keep(followSubmissions({ vault, config, log: base.log, alerts: monitor.alerts }));
   base.view.refresh();
   base.onUnseal = () => submissions.apply();
@@ -206,6 +196,12 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     : null;
   if (metricsServer) parts.keepServer(metricsServer);
   return { ingress, metricsServer, reload };
+}
+
+function newMonitor(options: DaemonOptions, base: Base, { source }: PolicyParts, dialer: Dialer): Monitor {
+  const { dataDir, monitor } = options.config;
+  const checkMs = options.drill ? null : monitor.checkMs;
+  return startMonitor({ ...base, dataDir, checkMs, dialer, policy: source, now: Date.now });
 }
 
 function recorder(

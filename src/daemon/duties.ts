@@ -49,6 +49,7 @@ export function startDuties(base: Base, options: DutiesOptions, parts: Parts): D
       onFailure: failureLogger(base.log, "rotation"),
     }),
   );
+  options.monitor.onInvalid((id, version, detail) => rotations.rejected(id, version, detail));
   if (config.backup) parts.keep(startBackups({ ...common, ...options, schedule: config.backup }));
   if (config.anchor) {
     const file = join(config.dataDir, ANCHOR_FILE);

@@ -62,6 +62,7 @@ export function assertFits(
   }
   const existing = findCredential(view, name);
   if (existing === null) {
+    assertNameFree(view, name);
     if (as === "current") return null;
     throw new SubmissionError("mismatch", `there is no credential ${name} yet; accept its first key as current`);
   }
@@ -92,10 +93,13 @@ function differenceFrom(existing: Credential, details: SubmissionDetails): strin
   return null;
 }
 
+/** A removed credential cannot be found, and keeps its name until it is shredded. */
+function assertNameFree({ db, keys }: VaultView, name: string): void {
+  if (getRows(db, keys, "credentials", { name }).length === 0) return;
+  throw new SubmissionError("busy", `credential ${name} is removed and waits to be shredded; restore it first`);
+}
+
 function assertFree(view: VaultView, { id, name }: Credential): void {
-  if (getRows(view.db, view.keys, "removals", { credential: id }).length > 0) {
-    throw new SubmissionError("busy", `credential ${name} is removed and waits to be shredded; restore it first`);
-  }
   if (isUnderWay(getRotation(view, id))) {
     throw new SubmissionError("busy", `credential ${name} is being rotated; wait for the end, or roll it back first`);
   }

@@ -127,9 +127,9 @@ describe("bad input", () => {
     assertClear(await run(list), { code: 3, says: /mode 640 lets other users in; run: chmod 600/ });
     chmodSync(file, 0o600);
     truncateSync(file, 40);
-    assertClear(await run(["serve"]), { code: 3, says: /is not a sidekey root key file; restore it from your copy/ });
+    assertClear(await run(list), { code: 3, says: /is not a sidekey root key file; restore it from your copy/ });
     rmSync(file);
-    assertClear(await run(["up"]), { code: 3, says: /root\.key does not exist; put the root key file back/ });
+    assertClear(await run(["init"]), { code: 3, says: /root\.key does not exist; put the root key file back/ });
     assert.ok(!existsSync(file), "no new key in its place");
   });
 
@@ -142,7 +142,10 @@ describe("bad input", () => {
     assert.equal((await run([...init, "--stdin"], { input: "correct horse" })).code, 0);
     const wrong = await run([...init, "--stdin"], { input: "wrong horse 1" });
     assertClear(wrong, { code: 3, says: /the passphrase is wrong/ });
-    assertClear(await run(["serve"]), { code: 3, says: /no terminal to ask at; run it at one, or name a key file/ });
+    assertClear(await run(["credential", "list"]), {
+      code: 3,
+      says: /no terminal to ask at; run it at one, or name a key file/,
+    });
   });
 
   test("a vault.db that is damaged, foreign or of a newer version is refused and left as it is", async (t) => {

@@ -53,7 +53,7 @@ test("a minimal file gives a provider with nothing left undefined", () => {
 
 test("the greatest age of a key is a number of days", () => {
   const withAge = (age: string) => `${minimal}rotation: { kind: none, maxAge: ${age} }\n`;
-  assert.equal(parseProvider(withAge("90d"), "providers/acme.yaml").rotation?.maxAge, "90d");
+  assert.equal(parseProvider(withAge("90d"), "providers/acme.yaml").rotation?.maxAge, 90 * 86_400_000);
   for (const age of ["90", "0d", "12h", "1.5d", "99999d"]) {
     assert.match(errorOf(withAge(age)).message, /rotation\.maxAge/, age);
   }

@@ -5,7 +5,7 @@ import type { Vault } from "../../store/vault.ts";
 import { type Unlocker, wrapperWarnings } from "../../store/wrappers.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, notFound, usageError } from "../failure.ts";
-import { askOnce, configuredUnlockers, toUnlocker, withVault } from "../open-vault.ts";
+import { askOnce, configuredUnlockers, readVault, toUnlocker, withVault } from "../open-vault.ts";
 import { formatTime, parseSpan, renderTable } from "../output.ts";
 import { newPassphrase } from "../secret-input.ts";
 
@@ -64,7 +64,7 @@ function registerAdd(add: Command, cli: Cli): void {
 }
 
 async function listWrappers(cli: Cli, json: boolean): Promise<void> {
-  const wrappers = await withVault(cli, (vault) => vault.listWrappers());
+  const wrappers = await readVault(cli, (vault) => vault.listWrappers());
   if (json) return cli.terminal.json(wrappers);
   const rows = wrappers.map((wrapper) => [wrapper.id, wrapper.kind, formatTime(wrapper.createdAt)]);
   cli.terminal.out(renderTable(["id", "kind", "created"], rows));

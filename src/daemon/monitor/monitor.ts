@@ -46,6 +46,8 @@ export interface Monitor {
   readonly probe: ProbeVersion;
   readonly health: HealthTable;
   readonly usable: Usable;
+  /** From now on told of each version that its provider does not accept. */
+  onInvalid(tell: (credentialId: string, version: number, detail: string) => void): void;
   /** Told of every outcome; a lookup and a comparison unless the provider refused the key. */
   observe(outcome: Outcome): void;
   close(): void;
@@ -66,7 +68,9 @@ export function startMonitor(parts: MonitorParts): Monitor {
     private: (credential) => routesOf(policy.current(), credential).flatMap((route) => route.private),
   });
   const credentials = () => view.list();
+  let tellInvalid: Parameters<Monitor["onInvalid"]>[0] = () => {};
   const scheduler = new Scheduler({
+    onInvalid: ({ id }, version, detail) => tellInvalid(id, version, detail),
     health,
     probe,
     grant: createGrants(parts.limiter, () => policy.current()),
@@ -97,6 +101,9 @@ export function startMonitor(parts: MonitorParts): Monitor {
     probe,
     health,
     usable: (id, version) => health.usable(id, version),
+    onInvalid: (tell) => {
+      tellInvalid = tell;
+    },
     observe({ credential, version, status, attempts, outcome, atMs }) {
       if (credential === null || version === null || attempts === 0) return;
       if (refusesKey(status)) {

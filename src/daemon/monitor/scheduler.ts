@@ -35,6 +35,8 @@ export interface SchedulerOptions {
   readonly everyMs: number | null;
   /** Brings what is told in line with what is known; called at every tick. */
   readonly review: () => void;
+  /** The provider said that it does not accept this version. */
+  readonly onInvalid?: (credential: Credential, version: number, detail: string) => void;
   readonly onFailure: (error: unknown) => void;
   readonly now: () => number;
   readonly setTimer: SetTimer;
@@ -170,6 +172,7 @@ export class Scheduler {
     const suspicious = health.get(credential.id, version)?.suspectSince != null;
     const nextAt = this.#nextAt(credential, result, suspicious, started);
     const after = health.settle(credential, version, result, { reason, started, nextAt });
+    if (after.state === "invalid") this.#options.onInvalid?.(credential, version, result.detail);
     if (after.suspectSince === null && after.state !== "invalid") {
       this.#paused.set(keyOf(credential, version), started + SUSPECT_PAUSE_MS);
     }
