@@ -1,15 +1,21 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Secret } from "../src/secret.ts";
+import { createBackup } from "../src/store/backup-write.ts";
+import { rotateCategory } from "../src/store/categories.ts";
 import { createVault } from "../src/store/create-vault.ts";
 import { addCredential } from "../src/store/credentials.ts";
+import { replaceRoot } from "../src/store/replace-root.ts";
+import { countToRewrap, needsRewrap, rewrapSome } from "../src/store/rewrap.ts";
 import type { Vault } from "../src/store/vault.ts";
 import { pipelineCost } from "./pipeline.ts";
 import { startScript } from "./process.ts";
 
 const CREDENTIALS = 10_000;
 const PER_TRANSACTION = 1_000;
+/** Values per step of a category rotation, as the command has it. */
+const PER_STEP = 200;
 
 /** One line of text per measurement. */
 export async function* vaultRows(quick: boolean): AsyncGenerator<string> {
@@ -19,6 +25,8 @@ export async function* vaultRows(quick: boolean): AsyncGenerator<string> {
     yield* openingRows(directory, quick ? 3 : 9);
     yield* useRows(vault, quick);
     yield* writeRows(vault, quick ? 10 : 50);
+    yield* rotationRows(vault, directory);
+    yield* backupRows(vault, directory);
   } finally {
     vault.close();
     rmSync(directory, { recursive: true, force: true });
@@ -97,6 +105,32 @@ async function* writeRows(vault: Vault, rounds: number): AsyncGenerator<string> 
   yield `                    ${(median(writes) / median(small)).toFixed(2)} times that with 10 credentials`;
   const loads = timed(Math.max(3, rounds / 10), () => vault.listCredentials());
   yield `list all            ${median(loads).toFixed(0)} ms   (every row verified again, as after each change)`;
+}
+
+/** New keys for everything, as `vault rotate` and `vault rotate --root` give them. */
+async function* rotationRows(vault: Vault, directory: string): AsyncGenerator<string> {
+  vault.write((transaction) => rotateCategory(transaction, "ai", "bench"));
+  const total = vault.read(countToRewrap);
+  const steps: number[] = [];
+  while (vault.read(needsRewrap)) {
+    steps.push(...timed(1, () => vault.write((transaction) => rewrapSome(transaction, PER_STEP, "bench"))));
+  }
+  const all = steps.reduce((sum, ms) => sum + ms, 0);
+  yield `rotate ${total} DEKs   ${(all / 1000).toFixed(2)} s   (${steps.length} transactions of ${PER_STEP}, the longest ${Math.max(...steps).toFixed(0)} ms)`;
+  const unlockers = [{ kind: "file" as const, path: join(directory, "root.key") }];
+  const startedAt = performance.now();
+  await replaceRoot(vault, { unlockers, drop: [], actor: "bench", announce: async () => {} });
+  yield `replace the root key ${((performance.now() - startedAt) / 1000).toFixed(2)} s   (every row has a new MAC)`;
+}
+
+async function* backupRows(vault: Vault, directory: string): AsyncGenerator<string> {
+  const to = join(directory, "bench.backup");
+  const made = { directory, to, usage: false, actor: "bench", version: "bench" };
+  const startedAt = performance.now();
+  await createBackup(vault, made);
+  const seconds = (performance.now() - startedAt) / 1000;
+  const megabytes = statSync(to).size / 1024 / 1024;
+  yield `backup              ${(megabytes / seconds).toFixed(0)} MB/s   (${megabytes.toFixed(0)} MB in ${seconds.toFixed(2)} s, with copy, check and hash)`;
 }
 
 async function smallVaultWrites(rounds: number): Promise<number[]> {

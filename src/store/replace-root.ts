@@ -33,9 +33,9 @@ export async function replaceRoot(vault: Vault, options: ReplaceRoot): Promise<s
   try {
     const kept = all.filter(({ id }) => !options.drop.includes(id));
     const wrapped = await Promise.all(kept.map((wrapper) => rewrap(root, wrapper, vault.id, options)));
-    const unopened = kept.filter((_, at) => wrapped[at] === null);
-    if (unopened.length > 0) throw cannotRewrap(unopened);
-    const wrappers = wrapped.filter((wrapper) => wrapper !== null);
+    const wrappers = wrapped.flatMap(({ made }) => made ?? []);
+    const unopened = kept.filter((_, at) => wrapped[at]?.made === undefined);
+    if (unopened.length > 0) throw cannotRewrap(unopened, [...new Set(wrapped.flatMap(({ problems }) => problems))]);
     await options.announce(root);
     vault.rotateRoot(root, wrappers, options.actor);
     return wrappers.map(({ kind }) => kind);
@@ -44,19 +44,28 @@ export async function replaceRoot(vault: Vault, options: ReplaceRoot): Promise<s
   }
 }
 
-async function rewrap(root: Secret, wrapper: Wrapper, vault: string, options: ReplaceRoot): Promise<Wrapper | null> {
-  for (const unlocker of options.unlockers.filter(({ kind }) => kind === wrapper.kind)) {
-    try {
-      return await rewrapRootKey(root, wrapper, unlocker, vault);
-    } catch (error) {
-      if (!(error instanceof UnlockError)) throw error;
-    }
-  }
-  return null;
+interface Rewrapped {
+  readonly made?: Wrapper;
+  /** Why what was tried did not open it. */
+  readonly problems: readonly string[];
 }
 
-function cannotRewrap(unopened: readonly Wrapper[]): VaultError {
+async function rewrap(root: Secret, wrapper: Wrapper, vault: string, options: ReplaceRoot): Promise<Rewrapped> {
+  const problems: string[] = [];
+  for (const unlocker of options.unlockers.filter(({ kind }) => kind === wrapper.kind)) {
+    try {
+      return { made: await rewrapRootKey(root, wrapper, unlocker, vault), problems };
+    } catch (error) {
+      if (!(error instanceof UnlockError)) throw error;
+      problems.push(error.message);
+    }
+  }
+  return { problems };
+}
+
+function cannotRewrap(unopened: readonly Wrapper[], problems: readonly string[]): VaultError {
   const list = unopened.map(({ id, kind }) => `${id} (${kind})`).join(", ");
   const next = "name what opens it under `unlock:` in daemon.yaml or with an option, or give it up with --drop <id>";
-  return new VaultError("refused", `wrapper ${list} could not be opened, so it would be lost; ${next}`);
+  const reasons = problems.length === 0 ? "" : ` (${problems.join("; ")})`;
+  return new VaultError("refused", `wrapper ${list} could not be opened, so it would be lost${reasons}; ${next}`);
 }

@@ -1,4 +1,10 @@
+import { destroyCategory, rotateCategory, setCategoryState } from "../../src/store/categories.ts";
 import { createVault } from "../../src/store/create-vault.ts";
+import { softRemove } from "../../src/store/credential-removal.ts";
+import { rotateAtOnce } from "../../src/store/credential-rotation.ts";
+import { prepareWrapper, storeWrapper } from "../../src/store/prepared-wrapper.ts";
+import { replaceRoot } from "../../src/store/replace-root.ts";
+import { needsRewrap, rewrapSome } from "../../src/store/rewrap.ts";
 import { openVault, type Vault, type VaultOptions } from "../../src/store/vault.ts";
 import type { Unlocker } from "../../src/store/wrappers.ts";
 import type { VaultState } from "./fault-state.ts";
@@ -78,6 +84,48 @@ export const FAULT_OPERATIONS: Readonly<Record<string, FaultOperation>> = {
   "add passphrase": {
     on: "vault",
     run: (vault, { unlocker }) => vault.addWrapper(passphrase("correct horse battery"), [unlocker], "ana"),
+  },
+  "replace the root key": {
+    on: "vault",
+    run: (vault, { unlocker }) =>
+      replaceRoot(vault, { unlockers: [unlocker], drop: [], actor: "ana", announce: async () => {} }),
+  },
+  "replace a wrapper": {
+    on: "vault",
+    run: async (vault, { directory, unlocker }) => {
+      const second = { kind: "file" as const, path: `${directory}/second.key` };
+      const made = await prepareWrapper(vault, [unlocker], second, { now: 1 });
+      storeWrapper(vault, made, "ana");
+    },
+  },
+  "rotate a category": {
+    on: "vault",
+    run: (vault) => vault.write((transaction) => rotateCategory(transaction, "ai", "ana")),
+  },
+  "wrap data keys anew": {
+    on: "vault",
+    run: (vault) => {
+      while (vault.read(needsRewrap)) vault.write((transaction) => rewrapSome(transaction, 1, "ana"));
+    },
+    // Each step is a transaction of its own; every value opens after any number of them.
+    between: (state) => state.credentials.length === 2,
+  },
+  "seal a category": {
+    on: "vault",
+    run: (vault) => vault.write((transaction) => setCategoryState(transaction, "trading", "disabled", "ana")),
+  },
+  "destroy a category": {
+    on: "vault",
+    run: (vault) => vault.write((transaction) => destroyCategory(transaction, "trading", "ana")),
+  },
+  "rotate a credential at once": {
+    on: "vault",
+    run: (vault) =>
+      vault.write((transaction) => rotateAtOnce(transaction, OTHER, fields({ api_key: "after a leak" }), "ana")),
+  },
+  "remove to be restored": {
+    on: "vault",
+    run: (vault) => vault.write((transaction) => softRemove(transaction, MAIN, 1e9, "ana")),
   },
   "put sealed blob": { on: "vault", run: (vault) => vault.putSealed("blob", secret("new blob"), "ana") },
   "record audit entry": { on: "vault", run: (vault) => note(vault, "policy:main") },

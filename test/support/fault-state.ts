@@ -1,5 +1,6 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { rotateCategory } from "../../src/store/categories.ts";
 import { createVault } from "../../src/store/create-vault.ts";
 import { openVault, type Vault } from "../../src/store/vault.ts";
 import { type FaultOperation, type FaultPlace, MAIN, OTHER } from "./fault-operations.ts";
@@ -35,6 +36,8 @@ export async function prepareTemplate(directory: string): Promise<void> {
   vault.addCredential(newCredential(OTHER), fields({ api_key: "first value of other" }), "ana");
   vault.addClientToken("app", { label: "laptop" }, "ana");
   vault.putSealed("blob", secret("old blob"), "ana");
+  // Leaves values that are still sealed to an earlier key pair.
+  vault.write((transaction) => rotateCategory(transaction, "market-data", "ana"));
   vault.close();
 }
 
