@@ -31,7 +31,10 @@ async function showStatus(cli: Cli, json: boolean): Promise<void> {
     renderFacts([
       ["daemon", `running, pid ${status.pid}, version ${status.version}`],
       ["up", `${formatSpan(cli.now() - status.startedAt)} (since ${formatTime(status.startedAt)})`],
-      ["vault", status.sealed ? "sealed" : "open"],
+      ["vault", status.sealed ? `sealed: ${status.sealedBecause ?? "nobody knows why"}` : "open"],
+      ...(status.sealedCategories.length === 0
+        ? []
+        : [["sealed categories", status.sealedCategories.join(", ")] as [string, string]]),
       ["policy", `${status.policy.ok ? "ok" : "last change refused"}, revision ${status.policy.revision}`],
       ...listeners.map(([name, address]) => [name, String(address)] as const),
       ...Object.entries({ ...status.counts, ...status.queue }).map(
