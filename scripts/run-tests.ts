@@ -6,7 +6,7 @@ import { spec } from "node:test/reporters";
 
 const ROOT = resolve(import.meta.dirname, "..");
 const ALL_TESTS = "test/**/*.test.ts";
-/** These start daemons and other programs; everything else is a unit test. */
+/** These start daemons and other programs, or try every byte of a file; everything else is a unit test. */
 const NOT_UNIT = [
   "test/e2e/",
   "test/clients/",
@@ -15,6 +15,17 @@ const NOT_UNIT = [
   "test/cli/main.test.ts",
   "test/cli/bad-input.test.ts",
   "test/cli/foreground.test.ts",
+  "test/daemon/ingress/certificates-clients.test.ts",
+  "test/daemon/monitor/automatic-rotation.test.ts",
+  "test/daemon/monitor/backups.test.ts",
+  "test/daemon/setup.test.ts",
+  "test/store/backup-",
+  "test/store/durability.test.ts",
+  "test/store/memory.test.ts",
+  "test/store/rows.test.ts",
+  "test/store/submission.test.ts",
+  "test/store/wrappers/",
+  "test/support/faults.test.ts",
 ];
 const TEST_TIMEOUT_MS = 5 * 60_000;
 const WATCHDOG = new URL("./test-watchdog.ts", import.meta.url).href;
