@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { Secret } from "../../src/secret.ts";
 import { beginRotation, type NewRotation } from "../../src/store/credential-rotation.ts";
+import { getCredential } from "../../src/store/credentials.ts";
 import { getRotation, putRotation, type RotationPhase } from "../../src/store/rotations.ts";
 import { openVault, type Vault } from "../../src/store/vault.ts";
 import { startSeparateDaemon } from "../guarantees/separate-daemon.ts";
@@ -90,8 +91,11 @@ interface Seen {
 }
 
 function seen(vault: Vault): Seen {
-  const { id, versions } = vault.getCredential(NAME);
-  const rotation = vault.read((view) => getRotation(view, id));
+  // One snapshot: the daemon moves stages and phase together, and may do so between two reads.
+  const { versions, rotation } = vault.read((view) => {
+    const { id, versions } = getCredential(view, NAME);
+    return { versions, rotation: getRotation(view, id) };
+  });
   const stages = versions.map(({ stage }) => stage).join(" ");
   return {
     phase: rotation?.phase ?? "none",
@@ -264,7 +268,7 @@ test("a rotation goes on after kill -9 in each of its phases, and no client is e
     clients: ["app"],
   });
   const vault = await openOther(t, daemon.dataDir);
-  begin(vault, { steps: [30, 60, 100], stepMs: 1_000, graceMs: 1_000 }, { testInMs: 1_000 });
+  begin(vault, { steps: [30, 60, 100], stepMs: 2_000, graceMs: 2_000 }, { testInMs: 1_000 });
   const phases: [RotationPhase, number, string][] = [
     ["testing", 0, "current pending"],
     ["ramping", 0, "current pending"],
