@@ -38,17 +38,11 @@ export interface BackupRequest {
 }
 
 /** What a finished backup holds. Nothing in it is secret. */
-export interface BackupSummary {
-  readonly vault: string;
+export interface BackupSummary extends Omit<Manifest, "madeBy"> {
   /** ms since the epoch */
   readonly createdAt: number;
   /** size of the backup in bytes */
   readonly bytes: number;
-  readonly epoch: number;
-  readonly audit: { readonly seq: number; readonly hash: string };
-  readonly schema: number;
-  readonly tables: Readonly<Record<string, number>>;
-  readonly files: readonly ManifestFile[];
   /** any one opens it */
   readonly wrappers: readonly { readonly id: string; readonly kind: string }[];
 }

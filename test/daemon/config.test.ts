@@ -1,44 +1,26 @@
 import assert from "node:assert/strict";
-import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type TestContext, test } from "node:test";
-import { type Config, ConfigError, loadConfig } from "../../src/daemon/config.ts";
-import { tempDir } from "../support/temp-dir.ts";
-
-/** A project root with `config/daemon.yaml`; returns the root. */
-function project(t: TestContext, yaml: string | null): string {
-  const root = tempDir(t);
-  mkdirSync(join(root, "config"));
-  if (yaml !== null) writeFileSync(join(root, "config", "daemon.yaml"), yaml);
-  return root;
-}
+import { test } from "node:test";
+import { type Config, loadConfig } from "../../src/daemon/config.ts";
+import { problemsOf, projectWith } from "../support/daemon-yaml.ts";
 
 function load(root: string): Config {
   return loadConfig({ env: {}, cwd: root });
 }
 
-function problemsOf(root: string): string {
-  try {
-    load(root);
-  } catch (error) {
-    assert.ok(error instanceof ConfigError, String(error));
-    return error.message;
-  }
-  return assert.fail("the file was accepted");
-}
-
 test("keys are checked every six hours unless daemon.yaml says otherwise, or off", (t) => {
-  const checkMs = (yaml: string | null) => load(project(t, yaml)).monitor.checkMs;
+  const checkMs = (yaml: string | null) => load(projectWith(t, yaml)).monitor.checkMs;
   assert.equal(checkMs(null), 6 * 3_600_000);
   assert.equal(checkMs("version: 1\nmonitor: { check: 90m }\n"), 90 * 60_000);
   assert.equal(checkMs("version: 1\nmonitor: { check: off }\n"), null);
   for (const wrong of ["10s", "30d", "0", "soon", "true"]) {
-    assert.match(problemsOf(project(t, `version: 1\nmonitor: { check: ${wrong} }\n`)), /monitor\.check/, wrong);
+    assert.match(problemsOf(projectWith(t, `version: 1\nmonitor: { check: ${wrong} }\n`)), /monitor\.check/, wrong);
   }
 });
 
 test("without a file the defaults hold, all of them on loopback", (t) => {
-  const root = project(t, null);
+  const root = projectWith(t, null);
   const config = load(root);
   assert.equal(config.file, null);
   assert.equal(config.dataDir, join(root, "data"));
@@ -58,11 +40,11 @@ test("without a file the defaults hold, all of them on loopback", (t) => {
   assert.equal(config.drainMs, 10_000);
   assert.equal(config.demo, false);
   assert.deepEqual(config.warnings, []);
-  assert.deepEqual(load(project(t, "")).usage, config.usage);
+  assert.deepEqual(load(projectWith(t, "")).usage, config.usage);
 });
 
 test("every key of the file arrives, with absolute paths and plain units", (t) => {
-  const root = project(
+  const root = projectWith(
     t,
     `version: 1
 data: ./var
@@ -111,7 +93,7 @@ drain: 3s
 });
 
 test("flags win over the environment, and the environment over the file", (t) => {
-  const root = project(t, "version: 1\ndata: ./from-file\n");
+  const root = projectWith(t, "version: 1\ndata: ./from-file\n");
   const env = { SIDEKEY_DATA: "from-env", SIDEKEY_CONFIG: "config" };
   assert.equal(loadConfig({ env: {}, cwd: root }).dataDir, join(root, "from-file"));
   assert.equal(loadConfig({ env, cwd: root }).dataDir, join(root, "from-env"));
@@ -125,7 +107,7 @@ test("flags win over the environment, and the environment over the file", (t) =>
 
 test("problems name the line, the field, what is wrong and what to write, all at once", (t) => {
   const message = problemsOf(
-    project(
+    projectWith(
       t,
       `version: 1
 listen:
@@ -159,25 +141,31 @@ colour: red
 });
 
 test("a file that is not plain YAML, or of another version, is refused with its line", (t) => {
-  assert.match(problemsOf(project(t, "version: 1\ndata: &x ./data\n")), /^daemon\.yaml:2: anchor &x is not accepted/);
-  assert.match(problemsOf(project(t, "version: 1\nversion: 1\n")), /^daemon\.yaml:2: duplicate key "version"/);
-  assert.match(problemsOf(project(t, "version: 2\n")), /^daemon\.yaml:1 version: must be 1$/);
-  assert.match(problemsOf(project(t, "data: ./data\n")), /version: must be 1$/);
+  assert.match(
+    problemsOf(projectWith(t, "version: 1\ndata: &x ./data\n")),
+    /^daemon\.yaml:2: anchor &x is not accepted/,
+  );
+  assert.match(problemsOf(projectWith(t, "version: 1\nversion: 1\n")), /^daemon\.yaml:2: duplicate key "version"/);
+  assert.match(problemsOf(projectWith(t, "version: 2\n")), /^daemon\.yaml:1 version: must be 1$/);
+  assert.match(problemsOf(projectWith(t, "data: ./data\n")), /version: must be 1$/);
 });
 
 test("a password in the proxy URL is refused without being repeated", (t) => {
-  const message = problemsOf(project(t, "version: 1\nupstream: { proxy: 'http://user:canary-9f2b@proxy:3128' }\n"));
+  const message = problemsOf(projectWith(t, "version: 1\nupstream: { proxy: 'http://user:canary-9f2b@proxy:3128' }\n"));
   assert.match(message, /upstream\.proxy: has a password in the URL; remove it and name a file/);
   assert.ok(!message.includes("canary"));
-  assert.match(problemsOf(project(t, "version: 1\nupstream: { proxy: 'https://proxy:3128' }\n")), /is not http:\/\//);
   assert.match(
-    problemsOf(project(t, "version: 1\nupstream: { proxy: 'http://proxy:3128', proxyPasswordFile: x }\n")),
+    problemsOf(projectWith(t, "version: 1\nupstream: { proxy: 'https://proxy:3128' }\n")),
+    /is not http:\/\//,
+  );
+  assert.match(
+    problemsOf(projectWith(t, "version: 1\nupstream: { proxy: 'http://proxy:3128', proxyPasswordFile: x }\n")),
     /upstream\.proxyPasswordFile: is set but upstream\.proxy names no user/,
   );
 });
 
 test("files that the configuration names must be readable and what they should be", (t) => {
-  const root = project(
+  const root = projectWith(
     t,
     `version: 1
 upstream:
@@ -207,11 +195,11 @@ upstream:
 });
 
 test("listeners on other addresses are allowed with a warning; two on one port are not", (t) => {
-  const config = load(project(t, 'version: 1\nlisten:\n  proxy: 0.0.0.0:8787\n  metrics: "[::]:9477"\n'));
+  const config = load(projectWith(t, 'version: 1\nlisten:\n  proxy: 0.0.0.0:8787\n  metrics: "[::]:9477"\n'));
   assert.equal(config.warnings.length, 2);
   assert.match(config.warnings[0] ?? "", /^daemon\.yaml:3 listen\.proxy: other machines can reach the proxy/);
   assert.match(
-    problemsOf(project(t, "version: 1\nlisten: { admin: 127.0.0.1:8787 }\n")),
+    problemsOf(projectWith(t, "version: 1\nlisten: { admin: 127.0.0.1:8787 }\n")),
     /listen\.admin: port 8787 is taken by listen\.proxy/,
   );
 });
@@ -219,7 +207,7 @@ test("listeners on other addresses are allowed with a warning; two on one port a
 test("an unreadable daemon.yaml is a problem with a next step, not a stack trace", {
   skip: process.getuid?.() === 0,
 }, (t) => {
-  const root = project(t, "version: 1\n");
+  const root = projectWith(t, "version: 1\n");
   chmodSync(join(root, "config", "daemon.yaml"), 0);
   assert.match(problemsOf(root), /cannot be read \(EACCES\); check its permissions/);
 });

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { ConfigError, loadConfig } from "../../src/daemon/config.ts";
+import { loadConfig } from "../../src/daemon/config.ts";
 import type { UnlockConfig } from "../../src/daemon/unlock-config.ts";
-import { tempDir } from "../support/temp-dir.ts";
+import { problemsOf, projectWith } from "../support/daemon-yaml.ts";
 
 const ROOT_VARIABLES = {
   PATH: "/bin",
@@ -14,25 +14,13 @@ const ROOT_VARIABLES = {
 };
 
 function project(t: TestContext, unlock: string): string {
-  const root = tempDir(t);
-  mkdirSync(join(root, "config"));
-  writeFileSync(join(root, "config", "daemon.yaml"), `version: 1\nunlock:\n${unlock}`);
+  const root = projectWith(t, `version: 1\nunlock:\n${unlock}`);
   writeFileSync(join(root, "ca.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
   return root;
 }
 
 function load(root: string, env: Record<string, string> = ROOT_VARIABLES): readonly UnlockConfig[] {
   return loadConfig({ env, cwd: root }).unlock;
-}
-
-function problemsOf(root: string): string {
-  try {
-    load(root);
-  } catch (error) {
-    assert.ok(error instanceof ConfigError, String(error));
-    return error.message;
-  }
-  return assert.fail("the file was accepted");
 }
 
 test("every kind of entry becomes an unlocker with absolute paths and defaults", (t) => {
@@ -148,6 +136,7 @@ test("wrong entries are refused with their line and what to write", (t) => {
   - { passphrase: hunter2-canary }
 `,
     ),
+    ROOT_VARIABLES,
   );
   const expected = [
     /^daemon\.yaml:3 unlock\[0\]: write exactly one of file, passphrase, systemd, exec, vaultTransit, awsKms, shares$/m,
@@ -177,7 +166,7 @@ test("wrong entries are refused with their line and what to write", (t) => {
     "  - { vaultTransit: { address: 'https://v.example', key: k, ca: ./no.pem, auth: { token: t } } }\n",
   );
   assert.match(
-    problemsOf(nowhere),
+    problemsOf(nowhere, ROOT_VARIABLES),
     /^daemon\.yaml:3 unlock\[0\]\.vaultTransit\.ca: .*no\.pem cannot be read \(ENOENT\)/,
   );
 });

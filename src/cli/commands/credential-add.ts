@@ -6,6 +6,7 @@ import type { Secret } from "../../secret.ts";
 import type { Credential } from "../../store/credentials.ts";
 import type { Vault } from "../../store/vault.ts";
 import type { Cli } from "../cli.ts";
+import { withPlanOptions, withSecretOptions } from "../credential-options.ts";
 import { CliError, usageError } from "../failure.ts";
 import { withVaultChange } from "../open-vault.ts";
 import { formatTime, parseExpiry } from "../output.ts";
@@ -47,18 +48,10 @@ export interface Plan {
 
 /** `credential add`: stores a key. The key comes from a hidden prompt, stdin or files, never from argv. */
 export function registerCredentialAdd(credential: Command, cli: Cli): void {
-  const collect = (value: string, earlier: readonly string[]): string[] => [...earlier, value];
-  credential
+  const add = credential
     .command("add <provider>")
-    .description("store a key; asks for it without showing it, or takes --stdin or --file")
-    .option("--name <name>", "name used in policy.yaml (default: <provider>-main)")
-    .option("--category <category>", "key ring to seal it with (default: the provider's)")
-    .option("--environment <name>", "e.g. live or paper (default: the provider's first)")
-    .option("--host <host>", "host it may go to; repeat for more (default: the environment's)", collect, [])
-    .option("--owner-user <id>", "it belongs to this user, not to the service")
-    .option("--expires <span|date>", "when it ends, e.g. 90d or 2027-01-31")
-    .option("--stdin", "read it from stdin: one field per line in the provider's order")
-    .option("--file <field=path>", "read a field from a file; repeat for more", collect, [])
+    .description("store a key; asks for it without showing it, or takes --stdin or --file");
+  withSecretOptions(withPlanOptions(add))
     .option("--replace", "the credential exists: this becomes its current version")
     .option("--pending", "the credential exists: store this for a later `credential promote`")
     .option("--no-validate", "do not ask the provider, and store it although it does not look like its key")

@@ -7,6 +7,7 @@ import { getRotation, isUnderWay, type Rotation } from "../../store/rotations.ts
 import type { Vault } from "../../store/vault.ts";
 import { type AutomaticOptions, automaticPolicy } from "../automatic-policy.ts";
 import type { Cli } from "../cli.ts";
+import { collect, withSecretOptions } from "../credential-options.ts";
 import { notFound, usageError } from "../failure.ts";
 import { confirm, impactOf, showImpact } from "../impact.ts";
 import { withVaultChange } from "../open-vault.ts";
@@ -38,12 +39,10 @@ const PACE_HELP = {
 
 /** `credential rotate|rotation|promote|rollback`: from one key to the next. */
 export function registerCredentialRotate(credential: Command, cli: Cli): void {
-  const collect = (value: string, earlier: readonly string[]): string[] => [...earlier, value];
-  credential
+  const command = credential
     .command("rotate <name>")
-    .description("store a new key and move the traffic to it step by step; --now when the old one leaked")
-    .option("--stdin", "read it from stdin: one field per line in the provider's order")
-    .option("--file <field=path>", "read a field from a file; repeat for more", collect, [])
+    .description("store a new key and move the traffic to it step by step; --now when the old one leaked");
+  withSecretOptions(command)
     .option("--steps <list>", PACE_HELP.steps)
     .option("--every <span>", PACE_HELP.every)
     .option("--grace <span>", PACE_HELP.grace)

@@ -13,6 +13,7 @@ import {
 import { sealSubmission } from "../../store/submission.ts";
 import { checkCode } from "../../store/submission-text.ts";
 import type { Cli } from "../cli.ts";
+import { withPlanOptions, withSecretOptions } from "../credential-options.ts";
 import { CliError, usageError } from "../failure.ts";
 import { collectSecrets, wipeAll } from "../secret-input.ts";
 import { readTextFile } from "../text-input.ts";
@@ -30,19 +31,11 @@ interface SealOptions extends PlanOptions {
 
 /** `seal`: encrypts a key for a vault that is somewhere else. Needs its public keys and the catalog, nothing more. */
 export function registerSeal(program: Command, cli: Cli): void {
-  const collect = (value: string, earlier: readonly string[]): string[] => [...earlier, value];
-  program
+  const command = program
     .command("seal <provider>")
     .description("encrypt a key for a vault on another machine; `credential accept` stores it there")
-    .requiredOption("--public-key <file>", "what `sidekey vault public-key` wrote there")
-    .option("--name <name>", "name of the credential (default: <provider>-main)")
-    .option("--category <category>", "key ring to seal it with (default: the provider's)")
-    .option("--environment <name>", "e.g. live or paper (default: the provider's first)")
-    .option("--host <host>", "host it may go to; repeat for more (default: the environment's)", collect, [])
-    .option("--owner-user <id>", "it belongs to this user, not to the service")
-    .option("--expires <span|date>", "when it ends, e.g. 90d or 2027-01-31")
-    .option("--stdin", "read it from stdin: one field per line in the provider's order")
-    .option("--file <field=path>", "read a field from a file; repeat for more", collect, [])
+    .requiredOption("--public-key <file>", "what `sidekey vault public-key` wrote there");
+  withSecretOptions(withPlanOptions(command))
     .option("--out <file>", "write to a new file instead of stdout")
     .option("--no-validate", "seal it although it does not look like a key of this provider")
     .action((provider: string, options: SealOptions) => seal(cli, provider, options));
