@@ -2,12 +2,13 @@ import { compileGlob } from "../providers/glob.ts";
 import type { HostPattern, Provider } from "../providers/schema.ts";
 import type { YamlPath } from "../providers/yaml-document.ts";
 import { parseCidr } from "./address.ts";
-import type { AllowRule, KnownObjects, LimitScope, LimitSpec, PolicyClient, Route } from "./compile.ts";
+import type { AllowRule, KnownObjects, PolicyClient, ResponseSpec, RetryReason, RetrySpec, Route } from "./compile.ts";
 import { compileCredentials } from "./compile-credentials.ts";
-import { parseDuration, parseRate } from "./duration.ts";
+import { compileLimit } from "./compile-limit.ts";
+import { parseDuration } from "./duration.ts";
 import { frozenList, frozenSet } from "./freeze.ts";
 import { parseAuthority } from "./host.ts";
-import type { LimitFile, RouteFile } from "./schema.ts";
+import type { RouteFile } from "./schema.ts";
 
 /** Takes problems while compiling goes on, so that one load reports all of them. */
 export interface Report {
@@ -56,10 +57,10 @@ export function compileRoute(id: string, file: RouteFile, context: RouteContext)
     clients: frozenSet(file.clients),
     allow: frozenList((file.allow ?? []).map(compileAllow)),
     limits: frozenList((file.limits ?? []).map(compileLimit)),
-    response: Object.freeze({
-      setCookie: file.response?.setCookie ?? "strip",
-      authenticate: file.response?.authenticate ?? "strip",
-    }),
+    response: compileResponse(file.response ?? {}),
+    retry: compileRetry(file.retry),
+    pace: file.pace === "on",
+    askUsage: file.usage?.ask !== "off",
     timeouts: Object.freeze({
       connectMs: parseDuration(file.timeouts?.connect ?? "5s"),
       headersMs: parseDuration(file.timeouts?.headers ?? "300s"),
@@ -141,19 +142,23 @@ function compileAllow(rule: NonNullable<RouteFile["allow"]>[number]): AllowRule 
   });
 }
 
-const SCOPE_ORDER: readonly LimitScope[] = ["client", "credential", "provider", "route", "user"];
+function compileResponse(file: NonNullable<RouteFile["response"]>): ResponseSpec {
+  return Object.freeze({
+    scrub: file.scrub !== "off",
+    setCookie: file.setCookie ?? "strip",
+    authenticate: file.authenticate ?? "strip",
+    tokens: file.tokens ?? "strip",
+    rateLimit: file.rateLimit !== "off",
+  });
+}
 
-function compileLimit(file: LimitFile): LimitSpec {
-  const shared = {
-    name: file.name,
-    per: frozenList(SCOPE_ORDER.filter((scope) => file.per.includes(scope))),
-    waitMs: file.wait === undefined ? 0 : parseDuration(file.wait),
-    mode: file.mode ?? "enforce",
-  } as const;
-  if (file.requests === undefined) {
-    const count = file.concurrent ?? 1;
-    return Object.freeze({ ...shared, kind: "concurrent", count, periodMs: 0, burst: count });
-  }
-  const { count, periodMs } = parseRate(file.requests);
-  return Object.freeze({ ...shared, kind: "requests", count, periodMs, burst: file.burst ?? count });
+const RETRY_REASONS: readonly RetryReason[] = ["connect", "refused", "limited", "unavailable"];
+
+function compileRetry(file: RouteFile["retry"]): RetrySpec | null {
+  if (file === undefined) return null;
+  return Object.freeze({
+    attempts: file.attempts ?? 2,
+    on: frozenSet(file.on ?? RETRY_REASONS),
+    withinMs: parseDuration(file.within ?? "10s"),
+  });
 }

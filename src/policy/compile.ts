@@ -3,6 +3,7 @@ import type { HostPattern, Provider } from "../providers/schema.ts";
 import type { YamlPath } from "../providers/yaml-document.ts";
 import type { Cidr } from "./address.ts";
 import { type Ambiguity, findAmbiguities } from "./ambiguity.ts";
+import type { CalendarUnit } from "./amount.ts";
 import { compileClients } from "./compile-client.ts";
 import { compileRoute, type ProviderSource, type Report } from "./compile-route.ts";
 import { frozenList, frozenMap, frozenSet } from "./freeze.ts";
@@ -17,19 +18,60 @@ export type LimitScope = "client" | "credential" | "provider" | "route" | "user"
 /** One limit of a route, with its units resolved. */
 export interface LimitSpec {
   readonly name: string;
-  readonly kind: "requests" | "concurrent";
+  readonly kind: "requests" | "concurrent" | "tokens" | "usd";
   /** In the order client, credential, provider, route, user, whatever the file says. */
   readonly per: readonly LimitScope[];
-  /** Grants per period (`requests`), or grants held at once (`concurrent`). */
+  /** Per period: grants (`requests`), tokens, or nano-dollars (`usd`). Or grants held at once (`concurrent`). */
   readonly count: number;
-  /** 0 for `concurrent`. */
+  /** 0 for `concurrent`; the longest length of a calendar period. */
   readonly periodMs: number;
-  /** Grants that may follow each other without a pause; 1 to `count`. */
+  /** Grants that may follow each other without a pause, 1 to `count`; `count` for all kinds but `requests`. */
   readonly burst: number;
   /** How long a request may queue for this limit before it is denied. */
   readonly waitMs: number;
   /** `shadow`: counted and reported, never denied. */
   readonly mode: "enforce" | "shadow";
+  /** Only for `tokens` and `usd`. */
+  readonly budget: BudgetSpec | null;
+}
+
+/** How tokens or dollars are budgeted. */
+export interface BudgetSpec {
+  /** Null: the window slides. */
+  readonly calendar: { readonly unit: CalendarUnit; readonly zone: string } | null;
+  /** Only calls whose most expensive course fits are let through, so that it is never exceeded at all. */
+  readonly strict: boolean;
+  /** What to do with a call that has no price; `allow` for tokens. */
+  readonly unpriced: "allow" | "deny";
+  /** Per cents at which somebody is told, ascending. */
+  readonly warn: readonly number[];
+}
+
+/** When a request is tried again. */
+export interface RetrySpec {
+  /** Tries in all, at least 1. */
+  readonly attempts: number;
+  readonly on: ReadonlySet<RetryReason>;
+  /** Within this time after the request's arrival another try may begin. */
+  readonly withinMs: number;
+}
+
+/**
+ * `connect`: no connection, or it broke before an answer. `refused`: the provider did not take the key. `limited`: 429.
+ * `unavailable`: the provider failed (5xx).
+ */
+export type RetryReason = "connect" | "refused" | "limited" | "unavailable";
+
+/** What happens to answers of a route. */
+export interface ResponseSpec {
+  /** Whether the key is searched for. */
+  readonly scrub: boolean;
+  readonly setCookie: "strip" | "pass";
+  readonly authenticate: "strip" | "pass";
+  /** Tokens that the provider mints in an answer (OAuth, key endpoints). */
+  readonly tokens: "strip" | "pass";
+  /** Whether answers carry `RateLimit` and `RateLimit-Policy`. */
+  readonly rateLimit: boolean;
 }
 
 /** One `allow` entry; null means any. */
@@ -63,7 +105,13 @@ export interface Route {
   /** Empty = every method and path. */
   readonly allow: readonly AllowRule[];
   readonly limits: readonly LimitSpec[];
-  readonly response: { readonly setCookie: "strip" | "pass"; readonly authenticate: "strip" | "pass" };
+  readonly response: ResponseSpec;
+  /** Null: never tried again. */
+  readonly retry: RetrySpec | null;
+  /** Whether requests are slowed down before the provider's own limits are reached. */
+  readonly pace: boolean;
+  /** Whether the provider is asked for usage that it would not report by itself. */
+  readonly askUsage: boolean;
   readonly timeouts: { readonly connectMs: number; readonly headersMs: number; readonly idleMs: number };
   /** Non-public ranges that this route may dial. */
   readonly private: readonly Cidr[];

@@ -1,3 +1,4 @@
+import { NANO_PER_USD } from "./amount.ts";
 import type { LimitSpec, PolicySnapshot, Route } from "./compile.ts";
 import { type Decision, type DenyReason, decide, type PolicyQuery } from "./decide.ts";
 import { authorityKey } from "./host.ts";
@@ -111,8 +112,17 @@ function credentialText({ credentials, provider }: Route): string {
   return use.length === 1 ? names.join("") : `${names.join(", ")} by ${choose}`;
 }
 
-function limitText({ name, kind, per, count, periodMs, burst, waitMs, mode }: LimitSpec): string {
-  const size = kind === "concurrent" ? `${count} at once` : `${count} per ${periodMs / 1000} s, ${burst} in a row`;
+function limitText(spec: LimitSpec): string {
+  const { name, per, waitMs, mode } = spec;
   const wait = waitMs === 0 ? "" : `, waits up to ${waitMs} ms`;
-  return `${name}: ${size} per ${per.join(" and ")}${wait}${mode === "shadow" ? ", only reported" : ""}`;
+  return `${name}: ${sizeText(spec)} per ${per.join(" and ")}${wait}${mode === "shadow" ? ", only reported" : ""}`;
+}
+
+function sizeText({ kind, count, periodMs, burst, budget }: LimitSpec): string {
+  if (kind === "concurrent") return `${count} at once`;
+  if (kind === "requests") return `${count} per ${periodMs / 1000} s, ${burst} in a row`;
+  const amount = kind === "tokens" ? `${count} tokens` : `${count / NANO_PER_USD} USD`;
+  const calendar = budget?.calendar;
+  const period = calendar ? `calendar ${calendar.unit} (${calendar.zone})` : `${periodMs / 1000} s`;
+  return `${amount} per ${period}${budget?.strict ? ", never over" : ""}${budget?.unpriced === "deny" ? ", unpriced calls denied" : ""}`;
 }

@@ -19,9 +19,7 @@ export interface PolicyDocument {
 /** Keys that the format has room for and that this version does not act on; ignoring one would be a silent hole. */
 const LATER_KEYS: readonly { readonly path: RegExp; readonly instead: string }[] = [
   { path: /^clients\.[^.]+\.jwt$/, instead: "use token: true" },
-  { path: /\.limits\[\d+\]\.(?:tokens|usd|unpriced)$/, instead: "limit requests or concurrent instead" },
   { path: /\.limits\[\d+\]\.onError$/, instead: "limits are counted in this process, so remove it" },
-  { path: /\.response\.scrub$/, instead: "answers pass unscrubbed, so remove it" },
 ];
 
 /**

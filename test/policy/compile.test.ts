@@ -58,6 +58,7 @@ test("the design's example compiles to what it says", () => {
       burst: 30,
       waitMs: 2000,
       mode: "enforce",
+      budget: null,
     },
   ]);
   assert.deepEqual(
@@ -74,9 +75,17 @@ test("the design's example compiles to what it says", () => {
     burst: 20,
     waitMs: 5000,
     mode: "enforce",
+    budget: null,
   });
   assert.deepEqual(openai?.timeouts, { connectMs: 5000, headersMs: 300_000, idleMs: 300_000 });
-  assert.deepEqual(openai?.response, { setCookie: "strip", authenticate: "strip" });
+  assert.deepEqual(openai?.response, {
+    scrub: true,
+    setCookie: "strip",
+    authenticate: "strip",
+    tokens: "strip",
+    rateLimit: true,
+  });
+  assert.deepEqual([openai?.retry, openai?.pace, openai?.askUsage], [null, false, true]);
   const personal = snapshot.routesById.get("personal");
   assert.deepEqual(personal?.credentials, { use: [], choose: "failover", owner: "user", else: "openai-eu" });
   assert.deepEqual(personal?.hosts, [{ host: "eu.api.openai.com", port: 443, wildcard: false }]);

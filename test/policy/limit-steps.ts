@@ -13,6 +13,7 @@ export function requestsPer(count: number, periodMs: number, more: Partial<Limit
     burst: count,
     waitMs: 0,
     mode: "enforce",
+    budget: null,
     ...more,
   };
 }
@@ -27,6 +28,7 @@ export function concurrent(count: number, more: Partial<LimitSpec> = {}): LimitS
     burst: count,
     waitMs: 0,
     mode: "enforce",
+    budget: null,
     ...more,
   };
 }

@@ -111,7 +111,7 @@ const PROBLEMS: readonly [sentence: string, yaml: string, ...expected: string[]]
   [
     "two kinds of limit in one",
     route("limits:", "  - { name: plan, per: [client], requests: 1/s, concurrent: 2 }"),
-    "policy.yaml:10 routes.p.limits[0]: needs exactly one of requests and concurrent; write requests: 300/min or concurrent: 20",
+    "policy.yaml:10 routes.p.limits[0]: needs exactly one of requests, concurrent, tokens and usd; write requests: 300/min, concurrent: 20, tokens: 200000/min or usd: 25/day",
   ],
   [
     "a burst beyond the rate",
@@ -134,11 +134,24 @@ const PROBLEMS: readonly [sentence: string, yaml: string, ...expected: string[]]
     'policy.yaml:10 routes.p.limits[0].per[0]: "ip" is not one of client, credential, provider, route, user',
   ],
   [
-    "what this version does not do yet",
-    route("limits:", "  - { name: t, per: [client], tokens: 2000/min }", "response: { scrub: on }"),
-    "policy.yaml:10 routes.p.limits[0]: needs exactly one of requests and concurrent; write requests: 300/min or concurrent: 20",
-    "policy.yaml:10 routes.p.limits[0].tokens: not available in this version; limit requests or concurrent instead",
-    "policy.yaml:11 routes.p.response.scrub: not available in this version; answers pass unscrubbed, so remove it",
+    "keys of another kind of limit",
+    route("limits:", "  - { name: t, per: [client], tokens: 2000/min, burst: 5, zone: UTC, unpriced: deny }"),
+    "policy.yaml:10 routes.p.limits[0].burst: only goes with requests; remove it",
+    "policy.yaml:10 routes.p.limits[0].zone: only goes with calendar periods; write per day, week or month, or remove it",
+    "policy.yaml:10 routes.p.limits[0].unpriced: only goes with usd; remove it",
+  ],
+  [
+    "amounts that are none",
+    route("limits:", "  - { name: t, per: [client], tokens: 0.5/min }", "  - { name: u, per: [route], usd: 25 }"),
+    'policy.yaml:10 routes.p.limits[0].tokens: "0.5/min": tokens are whole; write 0/...',
+    "policy.yaml:11 routes.p.limits[1].usd: 25 is a number; write dollars per time, such as 25/day, 500/month or 0.50/h, in quotes if need be",
+  ],
+  [
+    "a retry for no known reason",
+    route("retry: { attempts: 6, on: [timeout], within: 3m }"),
+    "policy.yaml:9 routes.p.retry.attempts: must be a whole number from 1 to 5",
+    'policy.yaml:9 routes.p.retry.on[0]: "timeout" is not one of connect, refused, limited, unavailable',
+    "policy.yaml:9 routes.p.retry.within: 3m is too long; write 2m at most",
   ],
   [
     "a client by JWT",

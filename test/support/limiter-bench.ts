@@ -5,7 +5,7 @@ import { type FakeClock, fakeClock } from "./fake-clock.ts";
 
 /** A limit of `count` requests per period. */
 export function requests(name: string, count: number, periodMs: number, burst: number, waitMs: number): LimitSpec {
-  return { name, kind: "requests", per: ["credential"], count, periodMs, burst, waitMs, mode: "enforce" };
+  return { name, kind: "requests", per: ["credential"], count, periodMs, burst, waitMs, mode: "enforce", budget: null };
 }
 
 /** A limit of `count` at once. */
