@@ -36,6 +36,16 @@ export interface RequestLine {
   upstream_ms: number | null;
   overhead_ms: number | null;
   wait_ms: number;
+  /** From here on only what there is to tell: null, false, 0 and a first attempt are left out. */
+  model: string | null;
+  tokens_in: number | null;
+  tokens_out: number | null;
+  /** Decimal text, exact; in the line it is a number. */
+  cost_usd: string | null;
+  unpriced: boolean;
+  usage: "exact" | "estimated" | null;
+  attempts: number;
+  scrubbed: number;
 }
 
 /** Replaces the bytes of live secrets. Gets whole lines only, so a secret is never cut in two. */
@@ -162,8 +172,21 @@ function requestFields(line: RequestLine): string {
     `"route":${text(line.route)},"credential":${text(line.credential)},"version":${line.version},` +
     `"status":${line.status},"outcome":${text(line.outcome)},"code":${text(line.code)},` +
     `"bytes_up":${line.bytes_up},"bytes_down":${line.bytes_down},"ms":${line.ms},` +
-    `"upstream_ms":${line.upstream_ms},"overhead_ms":${line.overhead_ms},"wait_ms":${line.wait_ms}`
+    `"upstream_ms":${line.upstream_ms},"overhead_ms":${line.overhead_ms},"wait_ms":${line.wait_ms}${usageFields(line)}`
   );
+}
+
+function usageFields(line: RequestLine): string {
+  let fields = "";
+  if (line.model !== null) fields += `,"model":${text(bounded(line.model))}`;
+  if (line.tokens_in !== null) fields += `,"tokens_in":${line.tokens_in}`;
+  if (line.tokens_out !== null) fields += `,"tokens_out":${line.tokens_out}`;
+  if (line.cost_usd !== null) fields += `,"cost_usd":${line.cost_usd}`;
+  if (line.unpriced) fields += `,"unpriced":true`;
+  if (line.usage !== null) fields += `,"usage":"${line.usage}"`;
+  if (line.attempts > 1) fields += `,"attempts":${line.attempts}`;
+  if (line.scrubbed > 0) fields += `,"scrubbed":${line.scrubbed}`;
+  return fields;
 }
 
 const PLAIN_TEXT = /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/;

@@ -1,13 +1,20 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
-
-/** Label value for everything that is not a configured name, so that a client cannot invent time series. */
-const OTHER = "other";
-/** Distinct values per label below one parent; user-owned credentials alone could otherwise be thousands. */
-const MAX_LABEL_VALUES = 500;
+import { collectDefaultMetrics, Registry } from "prom-client";
+import { NANO_PER_USD } from "../policy/amount.ts";
+import type { TokenSums } from "../providers/usage/token-sums.ts";
+import { counter, FoldedHistogram, gauge, type Sample, type Series } from "./metrics-exposition.ts";
+import { child, type Distribution, distribution, MAX_LABEL_VALUES, observe, type Tally } from "./metrics-numbers.ts";
 
 const REQUEST_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300];
 const OVERHEAD_SECONDS = [0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5];
 const WAIT_SECONDS = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+/** Label `direction` of the tokens; together they are all tokens. */
+const DIRECTIONS: readonly (readonly [direction: string, sum: keyof TokenSums])[] = [
+  ["input", "input"],
+  ["cached_input", "cachedInput"],
+  ["cache_write", "cacheWrite"],
+  ["output", "output"],
+  ["reasoning", "reasoning"],
+];
 
 /** What one ended exchange leaves in the metrics. Names are configured names; null = unknown, counted as `other`. */
 export interface EndedRequest {
@@ -20,6 +27,14 @@ export interface EndedRequest {
   /** Time spent in sidekey itself; null when no upstream was involved. */
   overheadMs: number | null;
   upstreamMs: number | null;
+  tokens: TokenSums | null;
+  costNano: number | null;
+  /** Something was used that has no price. */
+  unpriced: boolean;
+  /** What was used was worked out; the provider did not say. */
+  estimated: boolean;
+  /** Secrets that were taken out of the answer. */
+  scrubbed: number;
 }
 
 export interface CredentialGauge {
@@ -53,36 +68,16 @@ export interface Metrics {
   /** `reason` is a decision reason or an error code: a closed set. */
   denied(reason: string): void;
   limitWaited(route: string, limit: string, waitMs: number): void;
+  /** A request is sent once more; `reason` is one of the policy's reasons to. */
+  retried(route: string, reason: string): void;
+  /** A request was refused because there is too much to do; `reason` is a closed set. */
+  overloaded(reason: string): void;
   policyReloaded(ok: boolean, revision: string): void;
   /** Adds sources that are read at scrape time; a later call replaces the sources it names. */
   observe(sources: Partial<MetricSources>): void;
   /** The exposition text. A source that throws leaves its metric out rather than failing the scrape. */
   render(): Promise<string>;
   contentType: string;
-}
-
-/** Cumulative counts of one series: plain numbers, because prom-client's observe() hashes label strings every call. */
-interface Distribution {
-  bounds: readonly number[];
-  counts: Float64Array;
-  sum: number;
-  count: number;
-}
-
-function observe(distribution: Distribution, seconds: number): void {
-  let at = 0;
-  while (at < distribution.bounds.length && seconds > (distribution.bounds[at] as number)) at++;
-  distribution.counts[at] = (distribution.counts[at] as number) + 1;
-  distribution.sum += seconds;
-  distribution.count++;
-}
-
-function distribution(bounds: readonly number[]): Distribution {
-  return { bounds, counts: new Float64Array(bounds.length + 1), sum: 0, count: 0 };
-}
-
-interface Tally {
-  n: number;
 }
 
 interface RouteSeries {
@@ -92,6 +87,14 @@ interface RouteSeries {
   outcomes: Map<string, Map<string, Tally>>;
   injections: Map<string, Tally>;
   waits: Map<string, Distribution>;
+  /** In the order of DIRECTIONS. */
+  tokens: Float64Array;
+  /** Whole nano-dollars by credential: exact up to nine million dollars. */
+  costs: Map<string, Tally>;
+  unpriced: number;
+  estimated: number;
+  scrubbed: number;
+  retries: Map<string, Tally>;
 }
 
 const newTally = (): Tally => ({ n: 0 });
@@ -104,96 +107,27 @@ const newRoute = (): RouteSeries => ({
   outcomes: new Map(),
   injections: new Map(),
   waits: new Map(),
+  tokens: new Float64Array(DIRECTIONS.length),
+  costs: new Map(),
+  unpriced: 0,
+  estimated: 0,
+  scrubbed: 0,
+  retries: new Map(),
 });
 
-/** The child for `key`, created on first use; past the bound everything new shares `other`. */
-function child<V>(children: Map<string, V>, key: string | null, create: () => V): V {
-  const found = children.get(key ?? OTHER);
-  if (found !== undefined) return found;
-  const name = key === null || children.size >= MAX_LABEL_VALUES ? OTHER : key;
-  const existing = children.get(name);
-  if (existing !== undefined) return existing;
-  const created = create();
-  children.set(name, created);
-  return created;
-}
-
-interface Series {
-  labels: Record<string, string>;
-  distribution: Distribution;
-}
-
-/** A histogram whose numbers are kept elsewhere; it only renders them, cumulative as Prometheus wants. */
-class FoldedHistogram extends Histogram<string> {
-  readonly #title: { name: string; help: string };
-  readonly #series: () => Iterable<Series>;
-
-  constructor(register: Registry, name: string, help: string, series: () => Iterable<Series>) {
-    super({ name, help, registers: [register] });
-    this.#title = { name, help };
-    this.#series = series;
-  }
-
-  /** prom-client renders text, and `get`, from what this returns; it exists in prom-client but not in its types. */
-  async getForPromString() {
-    const { name, help } = this.#title;
-    const values: { metricName: string; labels: Record<string, string | number>; value: number }[] = [];
-    for (const { labels, distribution } of this.#series()) {
-      let cumulative = 0;
-      for (const [at, bound] of distribution.bounds.entries()) {
-        cumulative += distribution.counts[at] as number;
-        values.push({ metricName: `${name}_bucket`, labels: { ...labels, le: bound }, value: cumulative });
-      }
-      values.push({ metricName: `${name}_bucket`, labels: { ...labels, le: "+Inf" }, value: distribution.count });
-      values.push({ metricName: `${name}_sum`, labels, value: distribution.sum });
-      values.push({ metricName: `${name}_count`, labels, value: distribution.count });
+function countUse(series: RouteSeries, request: EndedRequest): void {
+  const { tokens, costNano } = request;
+  if (tokens !== null) {
+    const { tokens: sums } = series;
+    for (let at = 0; at < DIRECTIONS.length; at++) {
+      const [, sum] = DIRECTIONS[at] as (typeof DIRECTIONS)[number];
+      sums[at] = (sums[at] as number) + tokens[sum];
     }
-    return { name, help, type: "histogram", values };
   }
-}
-
-type Sample = readonly [labels: Record<string, string>, value: number];
-
-function counter(register: Registry, name: string, help: string, labels: string[], samples: () => Iterable<Sample>) {
-  new Counter({
-    name,
-    help,
-    labelNames: labels,
-    registers: [register],
-    collect() {
-      this.reset();
-      forgetZero(this, labels);
-      for (const [values, value] of safely(samples)) this.inc(values, value);
-    },
-  });
-}
-
-function gauge(register: Registry, name: string, help: string, labels: string[], samples: () => Iterable<Sample>) {
-  new Gauge({
-    name,
-    help,
-    labelNames: labels,
-    registers: [register],
-    collect() {
-      this.reset();
-      forgetZero(this, labels);
-      for (const [values, value] of safely(samples)) this.set(values, value);
-    },
-  });
-}
-
-/** A label-less metric reads 0 after reset(); a source that is not there (yet) must be absent, not 0. */
-function forgetZero(metric: Counter | Gauge, labels: readonly string[]): void {
-  if (labels.length === 0) metric.remove({});
-}
-
-/** One failing source (a vault being closed, say) must not take the whole scrape with it. */
-function safely(samples: () => Iterable<Sample>): readonly Sample[] {
-  try {
-    return [...samples()];
-  } catch {
-    return [];
-  }
+  if (costNano !== null) child(series.costs, request.credential, newTally).n += costNano;
+  if (request.unpriced) series.unpriced++;
+  if (request.estimated) series.estimated++;
+  series.scrubbed += request.scrubbed;
 }
 
 type Routes = ReadonlyMap<string, RouteSeries>;
@@ -216,21 +150,69 @@ function* eachOutcome(routes: Routes): Iterable<Sample> {
   }
 }
 
-function* eachInjection(routes: Routes): Iterable<Sample> {
+function* eachTally(
+  routes: Routes,
+  label: string,
+  pick: (series: RouteSeries) => Map<string, Tally>,
+): Iterable<Sample> {
   for (const [route, series] of routes) {
-    for (const [credential, tally] of series.injections) yield [{ route, credential }, tally.n];
+    for (const [value, tally] of pick(series)) yield [{ route, [label]: value }, tally.n];
   }
 }
 
-function registerTraffic(register: Registry, routes: Routes, denials: ReadonlyMap<string, Tally>): void {
+/** Five series only for routes whose providers count in tokens. */
+function* eachToken(routes: Routes): Iterable<Sample> {
+  for (const [route, { tokens }] of routes) {
+    if (tokens.every((count) => count === 0)) continue;
+    for (const [at, [direction]] of DIRECTIONS.entries()) yield [{ route, direction }, tokens[at] as number];
+  }
+}
+
+function* eachCost(routes: Routes): Iterable<Sample> {
+  for (const [labels, nano] of eachTally(routes, "credential", (series) => series.costs)) {
+    yield [labels, nano / NANO_PER_USD];
+  }
+}
+
+function registerUse(register: Registry, routes: Routes): void {
+  counter(register, "sidekey_tokens_total", "Tokens used, each counted once.", ["route", "direction"], () =>
+    eachToken(routes),
+  );
+  counter(register, "sidekey_cost_usd_total", "Dollars, as far as prices are known.", ["route", "credential"], () =>
+    eachCost(routes),
+  );
+  const counts: [string, string, (series: RouteSeries) => number][] = [
+    ["sidekey_unpriced_total", "Requests that used something without a price.", (series) => series.unpriced],
+    ["sidekey_usage_estimated_total", "Requests whose usage was worked out.", (series) => series.estimated],
+    ["sidekey_scrubbed_total", "Secrets taken out of answers.", (series) => series.scrubbed],
+  ];
+  for (const [name, help, pick] of counts) {
+    counter(register, name, help, ["route"], () =>
+      [...routes].map(([route, series]): Sample => [{ route }, pick(series)]),
+    );
+  }
+}
+
+function registerTraffic(
+  register: Registry,
+  routes: Routes,
+  denials: ReadonlyMap<string, Tally>,
+  overloads: ReadonlyMap<string, Tally>,
+): void {
   counter(register, "sidekey_requests_total", "Exchanges by how they ended.", ["route", "client", "outcome"], () =>
     eachOutcome(routes),
   );
   counter(register, "sidekey_injections_total", "Requests that carried a credential.", ["route", "credential"], () =>
-    eachInjection(routes),
+    eachTally(routes, "credential", (series) => series.injections),
+  );
+  counter(register, "sidekey_retries_total", "Requests that were sent once more.", ["route", "reason"], () =>
+    eachTally(routes, "reason", (series) => series.retries),
   );
   counter(register, "sidekey_denials_total", "Requests that sidekey refused, by reason.", ["reason"], () =>
     [...denials].map(([reason, tally]): Sample => [{ reason }, tally.n]),
+  );
+  counter(register, "sidekey_overload_total", "Requests refused for there was too much to do.", ["reason"], () =>
+    [...overloads].map(([reason, tally]): Sample => [{ reason }, tally.n]),
   );
   const timings: [string, string, (series: RouteSeries) => Distribution][] = [
     ["sidekey_request_seconds", "Whole exchange, first byte in to last byte out.", (series) => series.request],
@@ -315,11 +297,13 @@ export function createMetrics(): Metrics {
   const register = new Registry();
   const routes = new Map<string, RouteSeries>();
   const denials = new Map<string, Tally>();
+  const overloads = new Map<string, Tally>();
   const sources: Partial<MetricSources> = {};
   let policy: PolicyState | null = null;
 
   collectDefaultMetrics({ register });
-  registerTraffic(register, routes, denials);
+  registerTraffic(register, routes, denials, overloads);
+  registerUse(register, routes);
   registerSources(register, sources);
   registerPolicy(register, () => policy);
 
@@ -332,12 +316,19 @@ export function createMetrics(): Metrics {
       if (request.overheadMs !== null) observe(series.overhead, request.overheadMs / 1000);
       if (request.upstreamMs !== null) observe(series.upstream, request.upstreamMs / 1000);
       if (request.credential !== null) child(series.injections, request.credential, newTally).n++;
+      countUse(series, request);
     },
     denied(reason) {
       child(denials, reason, newTally).n++;
     },
     limitWaited(route, limit, waitMs) {
       observe(child(child(routes, route, newRoute).waits, limit, newWait), waitMs / 1000);
+    },
+    retried(route, reason) {
+      child(child(routes, route, newRoute).retries, reason, newTally).n++;
+    },
+    overloaded(reason) {
+      child(overloads, reason, newTally).n++;
     },
     policyReloaded(ok, revision) {
       policy = { ok, revision };

@@ -1,6 +1,7 @@
 import { statSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { type Database, guard, openUsageDatabase } from "./database.ts";
+import { rollupModels } from "./usage-models.ts";
 import {
   type LimitStateRow,
   USAGE_COLUMNS,
@@ -9,8 +10,9 @@ import {
   type UsageRow,
   type UsageWorkerData,
 } from "./usage-record.ts";
-import { rollUp } from "./usage-rollup.ts";
-import { DAY_MS, HOUR_MS, ROLLUP_KEYS, ROLLUP_SUMS, USAGE_MIGRATIONS } from "./usage-schema.ts";
+import { rollUp, rollUpDays } from "./usage-rollup.ts";
+import { DAY_MS, LARGEST_SUM, ROLLUP_KEYS, ROLLUP_SUMS, TOLD_SUMS, USAGE_MIGRATIONS } from "./usage-schema.ts";
+import { unitsText } from "./usage-units.ts";
 
 /*
  * The thread that owns usage.db, so that a slow disk never delays a request. It answers every message with
@@ -22,19 +24,42 @@ const SLICE_ROWS = 500;
 /** Pause between two steps, so that batches come first. */
 const SLICE_PAUSE_MS = 20;
 
+const AT_MS = USAGE_COLUMNS.indexOf("at_ms");
+const PROVIDER = USAGE_COLUMNS.indexOf("provider");
+const MODEL = USAGE_COLUMNS.indexOf("model");
+const UNITS = USAGE_COLUMNS.indexOf("units");
+
 function rollupSql(table: string): string {
   const columns = ["bucket", ...ROLLUP_KEYS, ...ROLLUP_SUMS];
-  const add = ROLLUP_SUMS.map((sum) => `${sum} = ${sum} + excluded.${sum}`).join(", ");
+  const told: ReadonlySet<string> = new Set(TOLD_SUMS);
+  // A number of JavaScript is bound as a REAL, and a sum with one would be exact up to 2^53 only.
+  const add = ROLLUP_SUMS.map((sum) =>
+    told.has(sum)
+      ? `${sum} = min(${sum} + CAST(excluded.${sum} AS INTEGER), ${LARGEST_SUM})`
+      : `${sum} = ${sum} + excluded.${sum}`,
+  ).join(", ");
   return (
     `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")}) ` +
     `ON CONFLICT (bucket, ${ROLLUP_KEYS.join(", ")}) DO UPDATE SET ${add}`
   );
 }
 
+/** Binding a value is most of what an insert costs: one statement for each length that rows have. */
+function rowInserter(db: Database): (row: UsageRow) => void {
+  const byLength: (ReturnType<Database["prepare"]> | undefined)[] = [];
+  return (row) => {
+    let insert = byLength[row.length];
+    if (insert === undefined) {
+      const columns = USAGE_COLUMNS.slice(0, row.length);
+      insert = db.prepare(`INSERT INTO usage (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")})`);
+      byLength[row.length] = insert;
+    }
+    insert.run(row);
+  };
+}
+
 function prepare(db: Database) {
-  const insert = db.prepare(
-    `INSERT INTO usage (${USAGE_COLUMNS.join(", ")}) VALUES (${USAGE_COLUMNS.map(() => "?").join(", ")})`,
-  );
+  const insert = rowInserter(db);
   const hourly = db.prepare(rollupSql("usage_hourly"));
   const daily = db.prepare(rollupSql("usage_daily"));
   const forgetLimits = db.prepare("DELETE FROM limit_state");
@@ -44,13 +69,30 @@ function prepare(db: Database) {
   );
   const expireHours = db.prepare("DELETE FROM usage_hourly WHERE bucket < ?");
   const expireDays = db.prepare("DELETE FROM usage_daily WHERE bucket < ?");
+  const expireModels = db.prepare("DELETE FROM usage_models WHERE day < ?");
+  const models = rollupModels(db);
+  const nameFor = (row: UsageRow): string =>
+    models.nameFor(row[AT_MS] as number, row[PROVIDER] as string | null, (row[MODEL] ?? null) as string | null);
+  const writeBatch = db.transaction((rows: readonly UsageRow[]) => {
+    for (const row of rows) {
+      const units = row[UNITS];
+      if (typeof units === "object" && units !== null) row[UNITS] = unitsText(units);
+      insert(row);
+    }
+    const hours = [...rollUp(rows, rows.map(nameFor))];
+    for (const { bucket, keys, sums } of hours) hourly.run([bucket, ...keys, ...sums]);
+    for (const { bucket, keys, sums } of rollUpDays(hours)) daily.run([bucket, ...keys, ...sums]);
+  }).immediate;
   return {
     /** Raw rows and rollups in one transaction: after any crash the rollups are the sum of the rows. */
-    writeBatch: db.transaction((rows: readonly UsageRow[]) => {
-      for (const row of rows) insert.run(row);
-      for (const { keys, sums } of rollUp(rows, HOUR_MS)) hourly.run([...keys, ...sums]);
-      for (const { keys, sums } of rollUp(rows, DAY_MS)) daily.run([...keys, ...sums]);
-    }).immediate,
+    writeBatch(rows: readonly UsageRow[]): void {
+      try {
+        writeBatch(rows);
+      } catch (error) {
+        models.forget();
+        throw error;
+      }
+    },
     writeLimits: db.transaction((rows: readonly LimitStateRow[]) => {
       forgetLimits.run();
       for (const { key, state } of rows) insertLimit.run(key, state);
@@ -61,6 +103,7 @@ function prepare(db: Database) {
       if (changes === SLICE_ROWS) return false;
       expireHours.run(beforeMs);
       expireDays.run(beforeMs);
+      expireModels.run(beforeMs);
       return true;
     }).immediate,
   };

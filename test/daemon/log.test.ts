@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { createLog, type Log, type LogLevel, type RequestLine } from "../../src/daemon/log.ts";
 
-const line: RequestLine = {
+const always = {
   id: "01h",
   client: "app",
   user: null,
@@ -24,6 +24,18 @@ const line: RequestLine = {
   upstream_ms: 40,
   overhead_ms: 1.25,
   wait_ms: 0,
+};
+
+const line: RequestLine = {
+  ...always,
+  model: null,
+  tokens_in: null,
+  tokens_out: null,
+  cost_usd: null,
+  unpriced: false,
+  usage: null,
+  attempts: 1,
+  scrubbed: 0,
 };
 
 interface Captured {
@@ -49,7 +61,22 @@ test("a request is one JSON line with the fixed field names", () => {
   log.close();
   assert.equal(writes.length, 1);
   const parsed: unknown = JSON.parse(writes[0] ?? "");
-  assert.deepEqual(parsed, { level: "info", time: "2025-01-02T03:04:05.678Z", msg: "request", ...line });
+  assert.deepEqual(parsed, { level: "info", time: "2025-01-02T03:04:05.678Z", msg: "request", ...always });
+});
+
+test("what an answer used is told behind the fixed fields, in a fixed order, the cost as an exact number", () => {
+  const { log, writes } = capture();
+  const used = { model: 'm"1', tokens_in: 1200, tokens_out: 0, cost_usd: "0.000000001", unpriced: true } as const;
+  log.request({ ...line, ...used, usage: "estimated", attempts: 2, scrubbed: 1 });
+  log.request({ ...line, cost_usd: "0.00", attempts: 0 });
+  log.close();
+  const [full, least] = writes.join("").split("\n");
+  const told =
+    '"wait_ms":0,"model":"m\\"1","tokens_in":1200,"tokens_out":0,"cost_usd":0.000000001,"unpriced":true,' +
+    '"usage":"estimated","attempts":2,"scrubbed":1}';
+  assert.ok(full?.endsWith(told), full);
+  assert.ok(least?.endsWith('"wait_ms":0,"cost_usd":0.00}'), least);
+  for (const text of [full, least]) assert.equal(typeof JSON.parse(text ?? "").cost_usd, "number");
 });
 
 test("many lines are written in one go, and at most 50 ms later", async () => {

@@ -10,6 +10,11 @@ const ended: EndedRequest = {
   totalMs: 40,
   overheadMs: 0.3,
   upstreamMs: 39,
+  tokens: null,
+  costNano: null,
+  unpriced: false,
+  estimated: false,
+  scrubbed: 0,
 };
 
 /** The value of one series in the exposition text, or null when it is not there. */
@@ -51,11 +56,48 @@ test("counters do not grow by being scraped", async () => {
 test("unknown routes and clients are `other`, and no label grows without bound", async () => {
   const metrics = createMetrics();
   metrics.requestEnded({ ...ended, route: null, client: null, credential: null });
-  for (let n = 0; n < 5000; n++) metrics.requestEnded({ ...ended, credential: `user-${n}`, client: `c${n}` });
+  for (let n = 0; n < 5000; n++) {
+    metrics.requestEnded({ ...ended, credential: `user-${n}`, client: `c${n}`, costNano: 1_000_000_000 });
+  }
   const text = await metrics.render();
+  assert.equal(sample(text, 'sidekey_cost_usd_total{route="fmp",credential="other"}'), 4500);
   assert.equal(sample(text, 'sidekey_requests_total{route="other",client="other",outcome="ok"}'), 1);
   assert.equal(sample(text, 'sidekey_injections_total{route="fmp",credential="other"}'), 4500);
   assert.ok(text.split("\n").filter((line) => line.startsWith("sidekey_requests_total")).length < 600);
+});
+
+test("tokens, cost and what is not known of it are counted by route, money without the noise of fractions", async () => {
+  const metrics = createMetrics();
+  const tokens = { input: 100, cachedInput: 40, cacheWrite: 3, output: 22, reasoning: 5 };
+  // 0.1 + 0.2 dollars, which would be 0.30000000000000004 as fractions.
+  metrics.requestEnded({ ...ended, tokens, costNano: 100_000_000, scrubbed: 2 });
+  metrics.requestEnded({ ...ended, tokens, costNano: 200_000_000, estimated: true });
+  metrics.requestEnded({ ...ended, credential: null, unpriced: true, costNano: 0 });
+  metrics.requestEnded({ ...ended, route: "quotes" });
+  const text = await metrics.render();
+  const counted = ["input", "cached_input", "cache_write", "output", "reasoning"].map((direction) =>
+    sample(text, `sidekey_tokens_total{route="fmp",direction="${direction}"}`),
+  );
+  assert.deepEqual(counted, [200, 80, 6, 44, 10]);
+  assert.equal(sample(text, 'sidekey_cost_usd_total{route="fmp",credential="fmp-main"}'), 0.3);
+  assert.equal(sample(text, 'sidekey_cost_usd_total{route="fmp",credential="other"}'), 0);
+  assert.equal(sample(text, 'sidekey_unpriced_total{route="fmp"}'), 1);
+  assert.equal(sample(text, 'sidekey_usage_estimated_total{route="fmp"}'), 1);
+  assert.equal(sample(text, 'sidekey_scrubbed_total{route="fmp"}'), 2);
+  assert.equal(sample(text, 'sidekey_unpriced_total{route="quotes"}'), 0);
+  assert.equal(sample(text, 'sidekey_tokens_total{route="quotes",direction="input"}'), null);
+  assert.equal(sample(text, 'sidekey_cost_usd_total{route="quotes",credential="fmp-main"}'), null);
+});
+
+test("requests sent once more and requests refused for overload are counted by reason", async () => {
+  const metrics = createMetrics();
+  metrics.retried("fmp", "limited");
+  metrics.retried("fmp", "limited");
+  metrics.overloaded("saturated");
+  await metrics.render();
+  const text = await metrics.render();
+  assert.equal(sample(text, 'sidekey_retries_total{route="fmp",reason="limited"}'), 2);
+  assert.equal(sample(text, 'sidekey_overload_total{reason="saturated"}'), 1);
 });
 
 test("label values cannot break out of their quotes", async () => {

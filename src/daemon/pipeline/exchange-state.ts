@@ -131,6 +131,14 @@ export class ExchangeState {
       upstreamMs: this.#dispatchedAt === null ? null : endedAt - this.#dispatchedAt,
       waitMs: this.waitMs,
       attempts: this.#dispatchedAt === null ? 0 : 1,
+      operation: null,
+      usage: null,
+      costNano: null,
+      unpriced: false,
+      priceTable: null,
+      limits: null,
+      meaning: null,
+      scrubbed: 0,
     };
   }
 

@@ -1,5 +1,6 @@
 import type { Duplex, Readable } from "node:stream";
 import type { PolicySnapshot } from "../../policy/compile.ts";
+import type { UsageFigure } from "../../providers/usage/usage.ts";
 
 /** How the client addressed sidekey; the same pipeline serves all of them. */
 export type RequestForm = "absolute" | "connect" | "origin" | "tunnel";
@@ -103,4 +104,20 @@ export interface Outcome {
   readonly upstreamMs: number | null;
   readonly waitMs: number;
   readonly attempts: number;
+  /** What was called, as the provider's dialect names it. */
+  readonly operation: string | null;
+  /** What was used; null when no answer was read for it. */
+  readonly usage: UsageFigure | null;
+  /** Nano-dollars, as far as prices are known; null when none is. */
+  readonly costNano: number | null;
+  /** Something was used that has no price. */
+  readonly unpriced: boolean;
+  /** Which price table `costNano` is from. */
+  readonly priceTable: string | null;
+  /** The provider's own limits as its answer told them: short JSON text. */
+  readonly limits: string | null;
+  /** What the answer says of the credential, as the catalog reads it. */
+  readonly meaning: string | null;
+  /** Secrets that were taken out of the answer. */
+  readonly scrubbed: number;
 }

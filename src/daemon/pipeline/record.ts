@@ -1,4 +1,6 @@
-import type { UsageRecord } from "../../store/usage-record.ts";
+import { usdText } from "../../policy/usd-text.ts";
+import { type TokenSums, tokenSums, tokensBothWays } from "../../providers/usage/token-sums.ts";
+import { MAX_COST_NANO, MAX_MODEL, type UsageRecord, wholeUpTo } from "../../store/usage-record.ts";
 import type { RequestLine } from "../log.ts";
 import type { EndedRequest } from "../metrics.ts";
 import { ERROR_STATUS, type ErrorCode } from "./errors.ts";
@@ -16,13 +18,34 @@ export interface OutcomeSinks {
 
 /** The one place where an exchange leaves its traces: one usage record, one log line, one count (guarantee G12). */
 export function recordOutcome(outcome: Outcome, sinks: OutcomeSinks): void {
-  sinks.usage.record(usageRecord(outcome));
-  sinks.log.request(requestLine(outcome));
-  sinks.metrics.requestEnded(endedRequest(outcome));
+  const use = useOf(outcome);
+  sinks.usage.record(usageRecord(outcome, use));
+  sinks.log.request(requestLine(outcome, use));
+  sinks.metrics.requestEnded(endedRequest(outcome, use));
   if (isDenied(outcome)) sinks.metrics.denied(outcome.reason ?? outcome.outcome);
 }
 
-export function usageRecord(outcome: Outcome): UsageRecord {
+/** What an outcome says of usage, in the form that all three traces share. */
+interface Use {
+  readonly model: string | null;
+  readonly tokens: TokenSums | null;
+  readonly costNano: number | null;
+}
+
+const NO_USE: Use = { model: null, tokens: null, costNano: null };
+
+function useOf({ usage, costNano }: Outcome): Use {
+  if (usage === null && costNano === null) return NO_USE;
+  return {
+    // A client can ask for a model of any length.
+    model: usage === null || usage.model === null ? null : usage.model.slice(0, MAX_MODEL),
+    tokens: usage === null ? null : tokenSums(usage.units),
+    costNano: costNano === null ? null : wholeUpTo(costNano, MAX_COST_NANO),
+  };
+}
+
+function usageRecord(outcome: Outcome, { model, tokens, costNano }: Use): UsageRecord {
+  const { usage } = outcome;
   const denied = isDenied(outcome);
   const label = outcomeLabel(outcome);
   return {
@@ -48,10 +71,25 @@ export function usageRecord(outcome: Outcome): UsageRecord {
     overheadMs: overheadMs(outcome),
     waitMs: outcome.waitMs,
     attempts: outcome.attempts,
+    operation: outcome.operation,
+    model,
+    tier: usage === null ? null : usage.tier,
+    tokens,
+    units: usage === null ? null : usage.units,
+    quality: usage === null ? "none" : usage.quality,
+    partial: usage?.partial === true,
+    costNano,
+    unpriced: outcome.unpriced,
+    priceTable: outcome.priceTable,
+    limits: outcome.limits,
+    meaning: outcome.meaning,
+    scrubbed: outcome.scrubbed,
   };
 }
 
-export function requestLine(outcome: Outcome): RequestLine {
+function requestLine(outcome: Outcome, { model, tokens, costNano }: Use): RequestLine {
+  const { usage } = outcome;
+  const ways = tokens === null ? null : tokensBothWays(tokens);
   return {
     id: outcome.id,
     client: outcome.client,
@@ -72,10 +110,18 @@ export function requestLine(outcome: Outcome): RequestLine {
     upstream_ms: outcome.upstreamMs === null ? null : rounded(outcome.upstreamMs),
     overhead_ms: rounded(overheadMs(outcome) ?? outcome.totalMs - outcome.waitMs),
     wait_ms: rounded(outcome.waitMs),
+    model,
+    tokens_in: ways === null ? null : ways.tokensIn,
+    tokens_out: ways === null ? null : ways.tokensOut,
+    cost_usd: costNano === null ? null : usdText(costNano),
+    unpriced: outcome.unpriced,
+    usage: usage === null || usage.quality === "none" ? null : usage.quality,
+    attempts: outcome.attempts,
+    scrubbed: outcome.scrubbed,
   };
 }
 
-export function endedRequest(outcome: Outcome): EndedRequest {
+function endedRequest(outcome: Outcome, { tokens, costNano }: Use): EndedRequest {
   return {
     route: outcome.route,
     client: outcome.client,
@@ -84,6 +130,11 @@ export function endedRequest(outcome: Outcome): EndedRequest {
     totalMs: outcome.totalMs,
     overheadMs: overheadMs(outcome),
     upstreamMs: outcome.upstreamMs,
+    tokens,
+    costNano,
+    unpriced: outcome.unpriced,
+    estimated: outcome.usage?.quality === "estimated",
+    scrubbed: outcome.scrubbed,
   };
 }
 

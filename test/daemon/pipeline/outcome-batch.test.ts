@@ -27,6 +27,14 @@ function outcome(id: string): Outcome {
     upstreamMs: null,
     waitMs: 0,
     attempts: 0,
+    operation: null,
+    usage: null,
+    costNano: null,
+    unpriced: false,
+    priceTable: null,
+    limits: null,
+    meaning: null,
+    scrubbed: 0,
   };
 }
 

@@ -4,6 +4,7 @@ import type { RequestLine } from "../../../src/daemon/log.ts";
 import type { EndedRequest } from "../../../src/daemon/metrics.ts";
 import type { Outcome } from "../../../src/daemon/pipeline/exchange.ts";
 import { recordOutcome } from "../../../src/daemon/pipeline/record.ts";
+import type { UsageFigure } from "../../../src/providers/usage/usage.ts";
 import type { UsageRecord } from "../../../src/store/usage-record.ts";
 
 const outcome: Outcome = {
@@ -28,6 +29,14 @@ const outcome: Outcome = {
   upstreamMs: 40,
   waitMs: 10,
   attempts: 1,
+  operation: null,
+  usage: null,
+  costNano: null,
+  unpriced: false,
+  priceTable: null,
+  limits: null,
+  meaning: null,
+  scrubbed: 0,
 };
 
 interface Recorded {
@@ -85,6 +94,14 @@ test("G12 one-outcome: an exchange leaves one usage record, one log line and one
     upstream_ms: 40,
     overhead_ms: 0.5,
     wait_ms: 10,
+    model: null,
+    tokens_in: null,
+    tokens_out: null,
+    cost_usd: null,
+    unpriced: false,
+    usage: null,
+    attempts: 1,
+    scrubbed: 0,
   });
   assert.deepEqual(ended, {
     route: "fmp",
@@ -94,7 +111,79 @@ test("G12 one-outcome: an exchange leaves one usage record, one log line and one
     totalMs: 50.5,
     overheadMs: 0.5,
     upstreamMs: 40,
+    tokens: null,
+    costNano: null,
+    unpriced: false,
+    estimated: false,
+    scrubbed: 0,
   });
+  assert.deepEqual([usage.units, usage.quality, usage.costNano, usage.partial], [null, "none", null, false]);
+});
+
+const figure: UsageFigure = {
+  model: "gpt-4o-mini",
+  tier: "flex",
+  units: { request: 1, input: 100, cached_input: 40, cache_write_1h: 3, output: 20, output_audio: 2, reasoning: 5 },
+  quality: "exact",
+  partial: true,
+  failure: "as the provider words it: canary",
+};
+
+test("what an answer used is said the same in all three traces, and the provider's own words in none", () => {
+  const { usage, line, ended } = recorded({
+    operation: "chat",
+    usage: figure,
+    costNano: 1_234_500,
+    priceTable: "2025-05-01",
+    limits: "{}",
+    meaning: "ok",
+    scrubbed: 2,
+    attempts: 3,
+  });
+  const tokens = { input: 100, cachedInput: 40, cacheWrite: 3, output: 22, reasoning: 5 };
+  assert.partialDeepStrictEqual(usage, {
+    operation: "chat",
+    model: "gpt-4o-mini",
+    tier: "flex",
+    tokens,
+    units: figure.units,
+    quality: "exact",
+    partial: true,
+    costNano: 1_234_500,
+    unpriced: false,
+    priceTable: "2025-05-01",
+    limits: "{}",
+    meaning: "ok",
+    scrubbed: 2,
+  });
+  assert.partialDeepStrictEqual(line, {
+    model: "gpt-4o-mini",
+    tokens_in: 143,
+    tokens_out: 27,
+    cost_usd: "0.0012345",
+    unpriced: false,
+    usage: "exact",
+    attempts: 3,
+    scrubbed: 2,
+  });
+  const counted = { tokens, costNano: 1_234_500, unpriced: false, estimated: false, scrubbed: 2 };
+  assert.partialDeepStrictEqual(ended, counted);
+  assert.ok(!JSON.stringify([usage, line, ended]).includes("canary"));
+});
+
+test("an estimate and a missing price are said in all three traces", () => {
+  const estimate = { ...figure, quality: "estimated" } as const;
+  const { usage, line, ended } = recorded({ usage: estimate, unpriced: true });
+  assert.deepEqual([usage.quality, usage.unpriced, usage.costNano], ["estimated", true, null]);
+  assert.deepEqual([line.usage, line.unpriced, line.cost_usd], ["estimated", true, null]);
+  assert.deepEqual([ended.estimated, ended.unpriced, ended.costNano], [true, true, null]);
+});
+
+test("a model of endless length and a cost that is none cannot break the traces", () => {
+  const { usage, line, ended } = recorded({ usage: { ...figure, model: "m".repeat(5000) }, costNano: Number.NaN });
+  assert.equal(usage.model?.length, 128);
+  assert.equal(line.model?.length, 128);
+  assert.deepEqual([usage.costNano, line.cost_usd, ended.costNano], [0, "0.00", 0]);
 });
 
 test("a refusal counts as denied by its reason, not as an error and not as an injection", () => {

@@ -1,0 +1,15 @@
+const NANO = 1_000_000_000n;
+const DIGITS = 9;
+const LEAST_DIGITS = 2;
+
+/**
+ * Dollars as decimal text, exact: `1.2345`, `0.20`, `0.000000001`. Made from whole numbers, because a division would bring
+ * the noise of floating point. @param nano whole nano-dollars, not negative
+ */
+export function usdText(nano: number | bigint): string {
+  const whole = BigInt(nano);
+  const fraction = String(whole % NANO).padStart(DIGITS, "0");
+  let end = DIGITS;
+  while (end > LEAST_DIGITS && fraction.charCodeAt(end - 1) === 0x30) end--;
+  return `${whole / NANO}.${fraction.slice(0, end)}`;
+}
