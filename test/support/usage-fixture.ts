@@ -1,6 +1,11 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
 import SQLite from "better-sqlite3";
+import { startUsageWriter, type UsageOptions, type UsageWriter } from "../../src/store/usage.ts";
 import type { UsageRecord } from "../../src/store/usage-record.ts";
 import { ROLLUP_KEYS } from "../../src/store/usage-schema.ts";
+import { tempDir } from "./temp-dir.ts";
 
 export const HOUR_MS = 3_600_000;
 export const DAY_MS = 24 * HOUR_MS;
@@ -63,6 +68,14 @@ export const MODEL_RECORD: UsageRecord = {
   meaning: "ok",
 };
 
+/** A writer into an empty directory whose timer never fires by itself: tests flush. */
+export function usageWriter(t: TestContext, options: UsageOptions = {}): { path: string; writer: UsageWriter } {
+  const path = join(tempDir(t), "usage.db");
+  const writer = startUsageWriter(path, { flushMs: 60_000, now: () => USAGE_NOW_MS, ...options });
+  t.after(() => writer.close());
+  return { path, writer };
+}
+
 /** All rows of a statement, read by a connection of its own. Integers beyond 2^53 come as bigint. */
 export function selectUsage<T>(path: string, sql: string): T[] {
   const db = new SQLite(path, { readonly: true });
@@ -77,6 +90,14 @@ function plainNumbers(row: unknown): unknown {
   const plain = (value: unknown): unknown =>
     typeof value === "bigint" && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value;
   return Object.fromEntries(Object.entries(row as object).map(([name, value]) => [name, plain(value)]));
+}
+
+/** The rollups are the sum of the single requests. Returns how many rows the hourly ones have. */
+export function assertRollupsAgree(path: string): number {
+  const hours = rawSums(path, HOUR_MS);
+  assert.deepEqual(rollupRows(path, "usage_hourly"), hours);
+  assert.deepEqual(rollupRows(path, "usage_daily"), rawSums(path, DAY_MS));
+  return hours.length;
 }
 
 const SUMS = [
@@ -100,7 +121,7 @@ const SUMS = [
 ].join(", ");
 
 /** Sums of the single requests in the shape of a rollup table, so that the two can be compared as a whole. */
-export function rawUsageSums(path: string, bucketMs: number): unknown[] {
+function rawSums(path: string, bucketMs: number): unknown[] {
   const names = ["route", "client", "credential", "provider", "outcome"].map(
     (key) => `coalesce(usage.${key}, '') AS ${key}`,
   );
@@ -124,7 +145,7 @@ export function rawUsageSums(path: string, bucketMs: number): unknown[] {
 }
 
 /** The same from a rollup table. */
-export function rollupSums(path: string, table: "usage_hourly" | "usage_daily"): unknown[] {
+function rollupRows(path: string, table: "usage_hourly" | "usage_daily"): unknown[] {
   const keys = ROLLUP_KEYS.join(", ");
   return selectUsage(path, `SELECT bucket, ${keys}, ${SUMS} FROM ${table} ORDER BY bucket, ${keys}`);
 }
