@@ -123,7 +123,6 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/store/wrappers/remote-key.ts": "what both key services share; test/store/wrappers/vault-transit.test.ts",
   "src/store/wrappers/side-file.ts": "small files with secrets; test/store/wrappers/systemd.test.ts",
   "src/store/wrappers/word-list.ts": "the words of shares; test/store/wrappers/share-words.test.ts",
-  "src/store/usage-schema.ts": "tables and constants; test/store/usage.test.ts",
   "src/store/usage-single.ts": "sums without rollups; test/store/usage-query.test.ts",
   "src/store/usage-units.ts": "one column; test/store/usage-record.test.ts",
   "src/store/usage-worker.ts": "the writer's thread; test/store/usage.test.ts",
