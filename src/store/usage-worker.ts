@@ -32,12 +32,10 @@ const UNITS = USAGE_COLUMNS.indexOf("units");
 function rollupSql(table: string): string {
   const columns = ["bucket", ...ROLLUP_KEYS, ...ROLLUP_SUMS];
   const told: ReadonlySet<string> = new Set(TOLD_SUMS);
-  // A number of JavaScript is bound as a REAL, and a sum with one would be exact up to 2^53 only.
-  const add = ROLLUP_SUMS.map((sum) =>
-    told.has(sum)
-      ? `${sum} = min(${sum} + CAST(excluded.${sum} AS INTEGER), ${LARGEST_SUM})`
-      : `${sum} = ${sum} + excluded.${sum}`,
-  ).join(", ");
+  const add = ROLLUP_SUMS.map((sum) => {
+    const whole = `${sum} + excluded.${sum}`;
+    return `${sum} = ${told.has(sum) ? `min(${whole}, ${LARGEST_SUM})` : whole}`;
+  }).join(", ");
   return (
     `INSERT INTO ${table} (${columns.join(", ")}) VALUES (${columns.map(() => "?").join(", ")}) ` +
     `ON CONFLICT (bucket, ${ROLLUP_KEYS.join(", ")}) DO UPDATE SET ${add}`

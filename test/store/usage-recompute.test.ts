@@ -152,6 +152,37 @@ test("while the daemon writes, sums stay those of the rows and nothing is priced
   assert.equal((await recomputeCosts(path, NEW, ALL)).changed, 0);
 });
 
+/** A call of a model that the daemon lets in just now, as a copy of the only call of another one. */
+function copyCall(path: string, from: string, to: string): void {
+  const db = openUsageDatabase(path, USAGE_MIGRATIONS);
+  const copy = (name: string): void => {
+    const columns = (db.pragma(`table_info(${name})`) as { name: string }[]).map((each) => each.name);
+    const kept = columns.filter((column) => column !== "id");
+    const values = kept.map((column) => (column === "model" ? "?" : column));
+    db.prepare(`INSERT INTO ${name} (${kept.join(", ")}) SELECT ${values.join(", ")} FROM ${name} WHERE model = ?`).run(
+      to,
+      from,
+    );
+  };
+  db.transaction(() => {
+    for (const name of ["usage", "usage_hourly", "usage_daily", "usage_models"]) copy(name);
+  })();
+  db.close();
+}
+
+test("a model that is let in while a run goes on is found under its own name", async (t) => {
+  const before = { ...MODEL_RECORD, atMs: NOW_MS - HOUR_MS, model: "m0" };
+  const path = await written(t, [...Array<UsageRecord>(700).fill(before), { ...MODEL_RECORD, model: "m1" }]);
+  let called = 0;
+  const price: PriceCall = (call) => {
+    // The first step has been written by now, so the day's models have been looked up.
+    if (++called === 501) copyCall(path, "m1", "m2");
+    return NEW(call);
+  };
+  assert.equal((await recomputeCosts(path, price, ALL)).changed, 702);
+  assertRollupsAgree(path);
+});
+
 test("two runs at once change every call once", async (t) => {
   const fresh = await written(t, priced(NEW, 1500));
   const path = await written(t, priced(OLD, 1500));
