@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { type Database, DatabaseError, guard, openUsageDatabase } from "./database.ts";
 import { type RollupModels, rollupModels } from "./usage-models.ts";
-import { MAX_COST_NANO, shortName, type UsageQuality, wholeUpTo } from "./usage-record.ts";
+import { CHARGED_BY_PROVIDER, MAX_COST_NANO, shortName, type UsageQuality, wholeUpTo } from "./usage-record.ts";
 import { DAY_MS, HOUR_MS, LARGEST_SUM, ROLLUP_KEYS, USAGE_MIGRATIONS } from "./usage-schema.ts";
 import { parseUnits } from "./usage-units.ts";
 
@@ -54,7 +54,7 @@ export interface CostTotals {
 }
 
 export interface RecomputeReport {
-  /** Calls that used something. */
+  /** Calls that used something, without those that the provider itself put a price to. */
   readonly calls: number;
   /** Those of them that cost something else now, or have it from another table. */
   readonly changed: number;
@@ -204,7 +204,7 @@ function addTo(totals: Totals, quality: UsageQuality, costNano: number | null, u
 function steps(db: Database) {
   const select = db.prepare(
     `SELECT id, at_ms, route, client, credential, provider, outcome, model, tier, units, quality, cost_nano, unpriced, price_table
-     FROM usage WHERE at_ms >= ? AND at_ms < ? AND (at_ms > ? OR id > ?) AND units IS NOT NULL ORDER BY at_ms, id LIMIT ?`,
+     FROM usage WHERE at_ms >= ? AND at_ms < ? AND (at_ms > ? OR id > ?) AND units IS NOT NULL AND price_table IS NOT '${CHARGED_BY_PROVIDER}' ORDER BY at_ms, id LIMIT ?`,
   );
   const update = db.prepare(
     `UPDATE usage SET cost_nano = ?, unpriced = ?, price_table = ?

@@ -10,6 +10,9 @@ export interface UsageTokens {
   readonly reasoning: number;
 }
 
+/** The `priceTable` of a cost that came with the answer: no table knows better, so it is never worked out again. */
+export const CHARGED_BY_PROVIDER = "provider";
+
 /** What one exchange leaves in the usage log. Null where it never became known (a refused request has no credential). */
 export interface UsageRecord {
   /** Arrival, milliseconds since the epoch. */
@@ -54,7 +57,7 @@ export interface UsageRecord {
   readonly costNano: number | null;
   /** Something was used that has no price: the cost is not known, which is not the same as 0. */
   readonly unpriced: boolean;
-  /** Which price table the cost is from. */
+  /** Which price table the cost is from; `CHARGED_BY_PROVIDER` when the provider itself said it. */
   readonly priceTable: string | null;
   /** The provider's own limits as its answer told them, JSON. Longer than 500 characters is left out. */
   readonly limits: string | null;
@@ -162,10 +165,8 @@ const DEFAULTS: readonly UsageColumn[] = [
 ];
 const FIRST_DEFAULT = USAGE_COLUMNS.indexOf("operation");
 
-/** Longest model's name that is kept, in characters. */
-export const MAX_MODEL = 128;
-/** Longest other name of the answer's side, in characters. */
-const MAX_NAME = 64;
+/** Longest name of the answer's side that is kept, in characters. */
+export const MAX_NAME = 128;
 /** Longest JSON text of the provider's limits, in characters. */
 const MAX_LIMITS = 500;
 /** Most of one unit that one call can have used. More is a broken figure, and must not spoil sums. */
@@ -224,7 +225,7 @@ function addUse(row: UsageRow, record: UsageRecord): void {
   );
   const { tokens } = record;
   row.push(
-    shortened(record.model, MAX_MODEL),
+    shortName(record.model),
     tokens === null ? 0 : wholeUpTo(tokens.input, MAX_COUNT),
     tokens === null ? 0 : wholeUpTo(tokens.output, MAX_COUNT),
     tokens === null ? 0 : wholeUpTo(tokens.cachedInput, MAX_COUNT),
@@ -241,15 +242,13 @@ export function wholeUpTo(value: number, most: number): number {
   return value > 0 ? Math.min(Math.floor(value), most) : 0;
 }
 
-/** A name of the answer's side as it is kept: at most 64 characters, null when it is empty. */
+/**
+ * A name of the answer's side as it is kept: at most 128 characters, null when it is empty. Well-formed, because the database
+ * would replace half a surrogate pair, and names are compared with what it holds.
+ */
 export function shortName(text: string | null): string | null {
-  return shortened(text, MAX_NAME);
-}
-
-/** Well-formed, because the database would replace half a surrogate pair, and names are compared with what it holds. */
-function shortened(text: string | null, most: number): string | null {
   if (text === null || text === "") return null;
-  return (text.length <= most ? text : text.slice(0, most)).toWellFormed();
+  return (text.length <= MAX_NAME ? text : text.slice(0, MAX_NAME)).toWellFormed();
 }
 
 function microseconds(ms: number): number {

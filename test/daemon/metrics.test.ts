@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { createMetrics, type EndedRequest } from "../../src/daemon/metrics.ts";
+import { createMetrics } from "../../src/daemon/metrics.ts";
+import type { EndedRequest } from "../../src/daemon/metrics-traffic.ts";
 
 const ended: EndedRequest = {
   route: "fmp",

@@ -127,6 +127,15 @@ test("only calls of the time are priced again, to the millisecond", async (t) =>
   assertRollupsAgree(path);
 });
 
+test("a cost that the provider told itself stays", async (t) => {
+  const charged = { ...MODEL_RECORD, costNano: 7, priceTable: "provider" };
+  const path = await written(t, [charged, MODEL_RECORD]);
+  assert.equal((await recomputeCosts(path, NEW, ALL)).calls, 1);
+  const rows = selectUsage(path, "SELECT cost_nano AS cost, price_table AS name FROM usage ORDER BY id LIMIT 1");
+  assert.deepEqual(rows, [{ cost: 7, name: "provider" }]);
+  assertRollupsAgree(path);
+});
+
 test("many calls of one millisecond are each priced once", async (t) => {
   const path = await written(t, Array<UsageRecord>(1300).fill(MODEL_RECORD));
   assert.equal((await recomputeCosts(path, NEW, ALL)).calls, 1300);
@@ -228,13 +237,13 @@ test("days of which requests are gone already are left as they are, and named", 
 
 test("a price that makes no sense is bounded as in a record", async (t) => {
   const path = await written(t, [MODEL_RECORD]);
-  const broken: PriceCall = () => ({ costNano: Number.NaN, unpriced: false, table: "t".repeat(100) });
+  const broken: PriceCall = () => ({ costNano: Number.NaN, unpriced: false, table: "t".repeat(200) });
   await recomputeCosts(path, broken, ALL);
   await recomputeCosts(path, () => ({ ...broken(MODEL_CALL), costNano: -1 }), ALL);
   const columns = "SELECT cost_nano, price_table FROM usage";
-  assert.deepEqual(selectUsage(path, columns), [{ cost_nano: 0, price_table: "t".repeat(64) }]);
+  assert.deepEqual(selectUsage(path, columns), [{ cost_nano: 0, price_table: "t".repeat(128) }]);
   await recomputeCosts(path, () => ({ ...broken(MODEL_CALL), costNano: 1e300 }), ALL);
-  assert.deepEqual(selectUsage(path, columns), [{ cost_nano: 1e13, price_table: "t".repeat(64) }]);
+  assert.deepEqual(selectUsage(path, columns), [{ cost_nano: 1e13, price_table: "t".repeat(128) }]);
   assertRollupsAgree(path);
 });
 

@@ -63,19 +63,19 @@ test("each thing that an answer says arrives without the others", async (t) => {
 
 test("figures and names that make no sense are bounded, and spoil neither their row nor the sums", async (t) => {
   const columns = await usedColumns(t, {
-    operation: "o".repeat(100),
+    operation: "o".repeat(200),
     model: `${"m".repeat(127)}\u{1f600}`,
     tier: "",
     meaning: "x\ud800",
     limits: `"${"l".repeat(499)}"`,
-    priceTable: "p".repeat(65),
+    priceTable: "p".repeat(129),
     tokens: { input: Number.NaN, cachedInput: 1e300, cacheWrite: -5, output: 2.9, reasoning: Number.POSITIVE_INFINITY },
     units: { request: 1, input: Number.NaN, output: -1, cached_input: 1e300, credit: 0.5, reasoning: 2.9 },
     costNano: 9e15,
     scrubbed: -1,
   });
   assert.deepEqual(columns, {
-    operation: "o".repeat(64),
+    operation: "o".repeat(128),
     model: `${"m".repeat(127)}\ufffd`,
     tier: null,
     tokens_input: 0,
@@ -88,7 +88,7 @@ test("figures and names that make no sense are bounded, and spoil neither their 
     partial: 0,
     cost_nano: 1e13,
     unpriced: 0,
-    price_table: "p".repeat(64),
+    price_table: "p".repeat(128),
     limits: null,
     meaning: "x\ufffd",
     scrubbed: 0,

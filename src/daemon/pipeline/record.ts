@@ -1,8 +1,8 @@
 import { usdText } from "../../policy/usd-text.ts";
 import { type TokenSums, tokenSums, tokensBothWays } from "../../providers/usage/token-sums.ts";
-import { MAX_COST_NANO, MAX_MODEL, type UsageRecord, wholeUpTo } from "../../store/usage-record.ts";
+import { MAX_COST_NANO, MAX_NAME, type UsageRecord, wholeUpTo } from "../../store/usage-record.ts";
 import type { RequestLine } from "../log.ts";
-import type { EndedRequest } from "../metrics.ts";
+import type { EndedRequest } from "../metrics-traffic.ts";
 import { ERROR_STATUS, type ErrorCode } from "./errors.ts";
 import type { Outcome } from "./exchange.ts";
 
@@ -38,7 +38,7 @@ function useOf({ usage, costNano }: Outcome): Use {
   if (usage === null && costNano === null) return NO_USE;
   return {
     // A client can ask for a model of any length.
-    model: usage === null || usage.model === null ? null : usage.model.slice(0, MAX_MODEL),
+    model: usage === null || usage.model === null ? null : usage.model.slice(0, MAX_NAME),
     tokens: usage === null ? null : tokenSums(usage.units),
     costNano: costNano === null ? null : wholeUpTo(costNano, MAX_COST_NANO),
   };

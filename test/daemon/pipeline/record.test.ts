@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { RequestLine } from "../../../src/daemon/log.ts";
-import type { EndedRequest } from "../../../src/daemon/metrics.ts";
+import type { EndedRequest } from "../../../src/daemon/metrics-traffic.ts";
 import type { Outcome } from "../../../src/daemon/pipeline/exchange.ts";
 import { recordOutcome } from "../../../src/daemon/pipeline/record.ts";
 import type { UsageFigure } from "../../../src/providers/usage/usage.ts";
