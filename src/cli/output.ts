@@ -5,7 +5,7 @@ const COLUMN_GAP = "  ";
 
 /**
  * Makes control characters and text-direction marks visible (`\x1b`, `\u202e`). Newline and tab
- * stay: our own multi-line texts need them; cells of a table lose them too (`cell`).
+ * stay: our own multi-line texts need them; cells of a table lose them too (`oneLine`).
  */
 export function visible(text: string): string {
   let result = "";
@@ -38,13 +38,14 @@ function escapeCode(code: number): string {
   return `\\u${code.toString(16).padStart(4, "0")}`;
 }
 
-function cell(text: string): string {
+/** As `visible`, newline and tab too: for a name that must not begin a line of its own. */
+export function oneLine(text: string): string {
   return visible(text).replaceAll("\n", "\\n").replaceAll("\t", "\\t");
 }
 
 /** A table with aligned columns and a heading; no lines, no colour. `rows` have one cell per column. */
 export function renderTable(columns: readonly string[], rows: readonly (readonly string[])[]): string {
-  const lines = [columns.map((name) => name.toUpperCase()), ...rows.map((row) => row.map(cell))];
+  const lines = [columns.map((name) => name.toUpperCase()), ...rows.map((row) => row.map(oneLine))];
   const widths = columns.map((_, index) => Math.max(...lines.map((line) => (line[index] ?? "").length)));
   return lines
     .map((line) =>
@@ -59,7 +60,7 @@ export function renderTable(columns: readonly string[], rows: readonly (readonly
 /** `name  value` lines, values aligned. */
 export function renderFacts(facts: readonly (readonly [string, string])[]): string {
   const width = Math.max(0, ...facts.map(([name]) => name.length));
-  return facts.map(([name, value]) => `${name.padEnd(width)}${COLUMN_GAP}${cell(value)}`).join("\n");
+  return facts.map(([name, value]) => `${name.padEnd(width)}${COLUMN_GAP}${oneLine(value)}`).join("\n");
 }
 
 /** Lines in a frame, for the few words a first start has to say. */

@@ -48,7 +48,7 @@ export async function startControl(path: string, handlers: ControlHandlers): Pro
   return {
     publish: (outcome) => {
       if (followers.size === 0) return;
-      const line = `${JSON.stringify(outcome)}\n`;
+      const line = `${JSON.stringify(told(outcome))}\n`;
       for (const follower of followers) {
         if (follower.writableLength < FOLLOWER_BACKLOG) follower.write(line);
       }
@@ -59,6 +59,13 @@ export async function startControl(path: string, handlers: ControlHandlers): Pro
       rmSync(path, { force: true });
     },
   };
+}
+
+/** Without the provider's own words for a failure: some repeat the key in them, and a route may not scrub. */
+function told(outcome: Outcome): unknown {
+  if (outcome.usage === null) return outcome;
+  const { failure: _, ...usage } = outcome.usage;
+  return { ...outcome, usage };
 }
 
 export class ControlInUse extends Error {

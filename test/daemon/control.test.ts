@@ -83,7 +83,7 @@ test("a second daemon on the same directory is refused, and a socket that a kill
 
 test("followers see each outcome as one line; one who leaves or reads too slowly costs the others nothing", async (t) => {
   const { control, path } = await running(t);
-  const outcome = (id: string): Outcome => ({ id, path: "x".repeat(1000) }) as unknown as Outcome;
+  const outcome = (id: string): Outcome => ({ id, path: "x".repeat(1000), usage: null }) as unknown as Outcome;
   control.publish(outcome("nobody listens"));
   const [reader, leaver, slow] = await Promise.all([1, 2, 3].map(() => open(path, "GET", "/requests")));
   assert.ok(reader && leaver && slow);
@@ -100,6 +100,17 @@ test("followers see each outcome as one line; one who leaves or reads too slowly
   const seen = lines.join("").trimEnd().split("\n");
   assert.equal(seen.length, 5_000);
   assert.equal(JSON.parse(seen[0] ?? "").id, "id-0");
+});
+
+test("followers see what an answer used, without the provider's own words for a failure", async (t) => {
+  const { control, path } = await running(t);
+  const follower = await open(path, "GET", "/requests");
+  const line = new Promise<string>((resolve) => follower.once("data", (chunk) => resolve(String(chunk))));
+  const usage = { model: "m", tier: null, units: { input: 5 }, quality: "exact", partial: false, failure: "canary" };
+  await pause(20);
+  control.publish({ id: "1", usage } as unknown as Outcome);
+  const { failure: _, ...told } = usage;
+  assert.deepEqual(JSON.parse(await line), { id: "1", usage: told });
 });
 
 test("closing ends the followers and removes the socket", async (t) => {

@@ -1,7 +1,10 @@
 import type { Command } from "commander";
+import { usdText } from "../../policy/usd-text.ts";
+import { tokenSums, tokensBothWays } from "../../providers/usage/token-sums.ts";
+import { MAX_NAME } from "../../store/usage-record.ts";
 import type { Cli } from "../cli.ts";
 import { usageError } from "../failure.ts";
-import { formatTime } from "../output.ts";
+import { formatTime, oneLine } from "../output.ts";
 
 /** `requests --follow`: outcomes of the running daemon as they happen. */
 export function registerRequests(program: Command, cli: Cli): void {
@@ -32,8 +35,8 @@ async function followRequests(cli: Cli, options: { follow?: boolean; json?: bool
   }
 }
 
-/** `time status outcome client route METHOD host/path ms` */
-function eventLine(event: Readonly<Record<string, unknown>>): string {
+/** `time status outcome client route METHOD host/path ms`, then model, tokens and cost as far as there are any. */
+export function eventLine(event: Readonly<Record<string, unknown>>): string {
   const text = (name: string): string => {
     const value = event[name];
     return value === undefined || value === null ? "-" : String(value);
@@ -41,5 +44,25 @@ function eventLine(event: Readonly<Record<string, unknown>>): string {
   const at = typeof event.atMs === "number" ? formatTime(event.atMs) : "-";
   const place = event.host === undefined ? text("path") : `${text("host")}${event.path ?? ""}`;
   const took = typeof event.totalMs === "number" ? `${Math.round(event.totalMs)}ms` : "-";
-  return [at, text("status"), text("outcome"), text("client"), text("route"), text("method"), place, took].join("  ");
+  const names = [text("status"), text("outcome"), text("client"), text("route"), text("method")];
+  return [at, ...names, place, took, ...usedBy(event)].join("  ");
+}
+
+/** `gpt-4o-mini`, `1200+350 tokens`, `0.0012 USD`: a daemon of another version may send less. */
+function usedBy(event: Readonly<Record<string, unknown>>): string[] {
+  const parts: string[] = [];
+  const { usage, costNano } = event;
+  let about = "";
+  if (typeof usage === "object" && usage !== null) {
+    const { model, units, quality } = usage as Readonly<Record<string, unknown>>;
+    if (typeof model === "string") parts.push(oneLine(model.slice(0, MAX_NAME)));
+    if (quality === "estimated") about = "about ";
+    const tokens = typeof units === "object" && units !== null ? tokenSums(units) : null;
+    const ways = tokens === null ? null : tokensBothWays(tokens);
+    if (ways !== null) parts.push(`${about}${ways.tokensIn}+${ways.tokensOut} tokens`);
+  }
+  if (typeof costNano === "number" && Number.isSafeInteger(costNano) && costNano > 0)
+    parts.push(`${about}${usdText(costNano)} USD`);
+  if (event.unpriced === true) parts.push("unpriced");
+  return parts;
 }

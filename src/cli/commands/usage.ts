@@ -1,47 +1,64 @@
 import { join } from "node:path";
 import type { Command } from "commander";
-import { queryUsage, type UsageGroup } from "../../store/usage-query.ts";
+import { reportUsage, type UsageGroup, type UsageReport } from "../../store/usage-query.ts";
 import type { Cli } from "../cli.ts";
 import { usageError } from "../failure.ts";
-import { formatBytes, parseSpan, renderTable } from "../output.ts";
+import { parseSpan } from "../output.ts";
+import { timeRange } from "../time-range.ts";
+import { usageCsv, usageJson, usageTable } from "../usage-text.ts";
 
-const GROUPS: readonly UsageGroup[] = ["route", "client", "credential", "provider", "day", "hour"];
+const GROUPS: readonly UsageGroup[] = ["route", "client", "credential", "provider", "model", "user", "day", "hour"];
 
-/** `usage`: what was called how often, from the usage log; works without the daemon. */
+interface Options {
+  readonly by: string;
+  readonly since: string;
+  readonly until?: string;
+  readonly csv?: boolean;
+  readonly json?: boolean;
+}
+
+/** `usage`: what was called how often, what it used and what it cost, from the usage log; works without the daemon. */
 export function registerUsage(program: Command, cli: Cli): void {
   program
     .command("usage")
-    .description("requests, errors and bytes per route, client, credential, provider, day or hour")
-    .option("--by <group>", GROUPS.join("|"), "route")
-    .option("--since <span>", "how far back, e.g. 30m, 24h, 7d", "24h")
+    .description(
+      "requests, errors, bytes, tokens and cost per route, client, credential, provider, model, user, day or hour",
+    )
+    .option("--by <group>", `${GROUPS.join("|")}; by user takes longer, it reads every request`, "route")
+    .option("--since <time>", "how far back, e.g. 30m, 24h, 7d, or a day or time, e.g. 2027-01-31", "24h")
+    .option("--until <time>", "the same, for the end")
+    .option("--csv", "as CSV")
     .option("--json", "as JSON")
-    .action((options: { by: string; since: string; json?: boolean }) => showUsage(cli, options));
+    .action((options: Options) => showUsage(cli, options));
 }
 
-function showUsage(cli: Cli, options: { by: string; since: string; json?: boolean }): void {
+async function showUsage(cli: Cli, options: Options): Promise<void> {
   const by = GROUPS.find((group) => group === options.by);
   if (by === undefined) throw usageError("--by takes one of", GROUPS.join(", "));
-  const since = parseSpan(options.since);
-  if (since === null) throw usageError("--since takes a span", "for example 30m, 24h or 7d");
-  const path = join(cli.config().dataDir, "usage.db");
-  const rows = queryUsage(path, { by, sinceMs: cli.now() - since });
-  if (options.json === true) {
-    cli.terminal.json(rows);
+  if (options.csv === true && options.json === true) throw usageError("--csv or --json, not both");
+  const range = timeRange(options, cli.now());
+  const report = reportUsage(join(cli.config().dataDir, "usage.db"), { by, ...range });
+  if (options.json === true) cli.terminal.json(usageJson(report));
+  else if (options.csv === true) await writeCsv(cli, usageCsv(by, report));
+  else showTable(cli, by, report, options);
+}
+
+/** A file gets the line ends of RFC 4180; a terminal gets lines. */
+async function writeCsv(cli: Cli, text: string): Promise<void> {
+  const write = cli.terminal.binary();
+  if (write === null) cli.terminal.out(text.trimEnd().replaceAll("\r\n", "\n"));
+  else await write(Buffer.from(text));
+}
+
+function showTable(cli: Cli, by: UsageGroup, report: UsageReport, { since, until }: Options): void {
+  if (report.rows.length === 0) {
+    const inTheLast = until === undefined && parseSpan(since) !== null;
+    cli.terminal.note(inTheLast ? `no requests in the last ${since}` : "no requests in that time");
     return;
   }
-  if (rows.length === 0) {
-    cli.terminal.note(`no requests in the last ${options.since}`);
-    return;
-  }
-  const table = rows.map((row) => [
-    row.key,
-    String(row.requests),
-    String(row.errors),
-    String(row.denied),
-    formatBytes(row.bytesUp),
-    formatBytes(row.bytesDown),
-    `${Math.round(row.avgMs)} ms`,
-    `${Math.round(row.p95Ms)} ms`,
-  ]);
-  cli.terminal.out(renderTable([by, "requests", "errors", "denied", "sent", "received", "mean", "p95"], table));
+  cli.terminal.out(usageTable(by, report));
+  const { unpriced } = report.total;
+  if (unpriced === 0) return;
+  const calls = unpriced === 1 ? "1 call" : `${unpriced} calls`;
+  cli.terminal.note(`${calls} used something that has no price: what that cost is in none of these sums`);
 }
