@@ -119,6 +119,14 @@ const expiry = z
   })
   .refine(({ header, json }) => (header === undefined) !== (json === undefined), "needs either header or json");
 
+/** Answers that hold a new token: whoever reads one needs no sidekey any more. */
+const mints = z.strictObject({
+  hosts: z.array(text).min(1).optional(),
+  methods: z.array(method).min(1).optional(),
+  paths: z.array(text).min(1),
+  members: z.array(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be the name of a JSON member")).min(1),
+});
+
 const days = z
   .string()
   .regex(/^[1-9]\d{0,3}d$/, "must be whole days, like 90d")
@@ -138,6 +146,7 @@ export const providerFile = z.strictObject({
   requestHeaders: z.record(headerName, headerText).optional(),
   probe: probe.optional(),
   expiry: expiry.optional(),
+  mints: z.array(mints).optional(),
   permissions: text.optional(),
   limits: z
     .array(

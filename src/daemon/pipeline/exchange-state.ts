@@ -1,11 +1,11 @@
 import type { Duplex } from "node:stream";
 import type { Route } from "../../policy/compile.ts";
 import { randomBytes } from "../../store/crypto.ts";
+import type { Answer } from "./answer.ts";
 import type { Choice } from "./choose.ts";
 import { asServer, type ProxyError, problemFields, problemJson } from "./errors.ts";
 import type { Identity, Incoming, Outcome, ParsedRequest } from "./exchange.ts";
 import type { Transfer } from "./forward.ts";
-import type { ResponseRules } from "./headers.ts";
 import type { Injection } from "./inject.ts";
 import type { LimiterHold } from "./limiter.ts";
 
@@ -28,6 +28,9 @@ export class ExchangeState {
   choice: Choice | null = null;
   hold: LimiterHold | null = null;
   injection: Injection | null = null;
+  answer: Answer | null = null;
+  /** Secrets taken out of what is no HTTP answer. */
+  scrubbed = 0;
   /** Among its client's exchanges in flight. */
   counted = false;
   /** Milliseconds spent queueing for limits. */
@@ -66,13 +69,6 @@ export class ExchangeState {
     up.on("data", (chunk: Buffer) => {
       this.transfer.bytesDown += chunk.length;
     });
-  }
-
-  responseRules(route: Route): ResponseRules {
-    return {
-      stripCookies: route.response.setCookie === "strip",
-      stripAuthenticate: route.response.authenticate === "strip",
-    };
   }
 
   /** Tells the client, as far as that is still possible; a half-sent answer is cut, never completed. */
