@@ -131,7 +131,7 @@ export class AnswerBody {
     const length = out.reduce((sum, piece) => sum + piece.length, 0);
     const encodes = this.#beginEncoding(length);
     this.#sendHead(this.#readFields(), encodes ? null : length);
-    for (const piece of out) if (piece.length > 0) this.#send(piece);
+    for (const piece of out) if (piece.length > 0) this.#encode(piece);
   }
 
   #beginStream(raw: Buffer): void {
@@ -179,8 +179,10 @@ export class AnswerBody {
 
   /** Looks for secrets, and passes on what is left. */
   #clear(chunk: Buffer, last: boolean): void {
-    if (this.#scrubber === null) this.#show(chunk);
-    else for (const piece of this.#scrubber.push(chunk, last)) this.#show(piece);
+    const pieces = this.#scrubber?.push(chunk, last) ?? [chunk];
+    const [only] = pieces;
+    // Joined, so that an event stays one piece for the client too.
+    if (only) this.#show(pieces.length === 1 ? only : Buffer.concat(pieces));
   }
 
   #show(piece: Buffer): void {
