@@ -69,6 +69,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/ingress/server.ts": "all forms arrive through it; test/e2e/forms.test.ts",
   "src/daemon/ingress/system-roots.ts": "input of the trust files; test/daemon/ingress/trust-bundle.test.ts",
   "src/daemon/loopback-identity.ts": "certificates inside the process; test/daemon/demo-provider.test.ts",
+  "src/daemon/pipeline/answer-body.ts": "the second half of an answer; test/daemon/pipeline/answer.test.ts",
   "src/daemon/pipeline/clock.ts": "two one-liners; test/daemon/pipeline/limiter.test.ts",
   "src/daemon/pipeline/dial.ts":
     "needs real upstreams; test/guarantees/g05-vetted-dial.test.ts and test/e2e/upstream-proxy.test.ts",
@@ -76,6 +77,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/pipeline/forward.ts": "needs real streams; test/e2e/streaming.test.ts",
   "src/daemon/pipeline/limit-denied.ts": "the limiter's error; test/daemon/pipeline/limiter.test.ts",
   "src/daemon/pipeline/pipeline.ts": "the order of the stages, end to end; test/guarantees/g03-one-decision.test.ts",
+  "src/daemon/pipeline/send.ts": "from a decided request to the wire; test/guarantees/g04-inject-last.test.ts",
   "src/daemon/pipeline/tunnel.ts": "needs a tunnel; test/e2e/tunnel.test.ts",
   "src/daemon/setup-config.ts": "a step of setup.ts; test/daemon/setup.test.ts",
   "src/daemon/setup-data-dir.ts": "a step of setup.ts; test/daemon/setup.test.ts",

@@ -92,12 +92,12 @@ export class AnswerBody {
     else this.#beginStream(raw);
   }
 
-  /** @returns false when the source has to wait for `resume` */
-  write(chunk: Buffer, last: boolean): boolean {
-    if (this.#decoder) return this.#decoder.write(chunk);
-    if (this.#untouched) return this.#send(chunk);
-    this.#clear(chunk, last);
-    return !this.#full;
+  /** The source is paused when this is more than the client takes for now. */
+  write(chunk: Buffer, last: boolean): void {
+    if (this.#decoder) {
+      if (!this.#decoder.write(chunk)) this.#source.pause();
+    } else if (this.#untouched) this.#send(chunk);
+    else this.#clear(chunk, last);
   }
 
   end(finished: () => void): void {
@@ -139,7 +139,7 @@ export class AnswerBody {
     if (coding !== "identity" && coding !== null) this.#decoder = startDecoding(coding, this.#decoderEvents());
     const encodes = this.#beginEncoding(null);
     this.#sendHead(this.#readFields(), binary && this.#decoder === null && !encodes ? length : null);
-    if (raw.length > 0 && !this.write(raw, raw.length === length)) this.#source.pause();
+    if (raw.length > 0) this.write(raw, raw.length === length);
   }
 
   #withoutMinted(body: Buffer): Buffer {
@@ -196,16 +196,14 @@ export class AnswerBody {
     else if (!this.#encoder.write(bytes)) this.#hold();
   }
 
-  /** @returns false when the client is slower than we are */
-  #send(bytes: Buffer): boolean {
-    if (this.#down.write(bytes)) return !this.#full;
+  #send(bytes: Buffer): void {
+    if (this.#down.write(bytes)) return;
     if (this.#encoder) this.#encoder.pause();
     else this.#hold();
     this.#down.onDrain(() => {
       if (this.#encoder) this.#encoder.resume();
       else this.#go();
     });
-    return false;
   }
 
   #hold(): void {
@@ -241,7 +239,7 @@ export class AnswerBody {
 
   #encoderEvents(): StageEvents {
     return {
-      onData: (chunk) => void this.#send(chunk),
+      onData: (chunk) => this.#send(chunk),
       onEnd: () => this.#finished(),
       onDrain: () => this.#go(),
       onError: (error) => this.#source.fail(error),

@@ -96,15 +96,13 @@ export class Answer {
     else this.#accepted(head);
   }
 
-  /** @returns false when the source has to wait for `resume` */
-  data(chunk: Buffer): boolean {
+  data(chunk: Buffer): void {
     this.#received += chunk.length;
-    if (this.#phase === "passing") return this.#body?.write(chunk, this.#isWhole()) ?? true;
-    if (this.#phase === "refused") return true;
+    if (this.#phase === "passing") this.#body?.write(chunk, this.#isWhole());
+    if (this.#phase === "passing" || this.#phase === "refused") return;
     this.#collected.push(chunk);
     if (this.#isWhole()) this.#collectedAll(true);
     else if (this.#received >= (MOST_COLLECTED[this.#phase] ?? 0) || !this.#isShort()) this.#collectedAll(false);
-    return true;
   }
 
   /** @param done called once the last byte has been handed to the client */

@@ -111,7 +111,7 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#transfer.bytesDown += chunk.length;
-    if (!this.#answer.data(chunk)) controller.pause();
+    this.#answer.data(chunk);
     if (!this.#answer.refused) return;
     this.#settleRefused();
     this.#dropped += chunk.length;
