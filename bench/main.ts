@@ -1,20 +1,23 @@
 import { ready } from "../src/store/crypto.ts";
 import { decideCost } from "./decide.ts";
 import { durability } from "./durability.ts";
+import { POLICY_UNSCRUBBED } from "./fixture.ts";
 import { download, upload } from "./huge.ts";
 import { pipelineCost } from "./pipeline.ts";
+import { scrubSpeeds } from "./scrub.ts";
 import { measure, memory, type Row, select } from "./suites.ts";
-import { type Bench, startBench, type Target } from "./targets.ts";
+import { type Bench, sidekeyTargets, startBench, type Target } from "./targets.ts";
 import { vaultRows } from "./vault.ts";
 
 /**
- * `npm run bench [-- throughput latency large sse memory huge decide pipeline vault durability]`. Everything is compared side by side in one run, and
+ * `npm run bench [-- throughput latency scrub large sse memory huge decide pipeline vault durability]`. Everything is compared side by side in one run, and
  * only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
  */
 
 const SUITES = [
   "throughput",
   "latency",
+  "scrub",
   "large",
   "sse",
   "memory",
@@ -56,6 +59,7 @@ if (suites.some((suite) => !ALONE.includes(suite))) {
     if (bench.skipped.length > 0) print(`not installed, not compared: ${bench.skipped.join(", ")}`);
     if (suites.includes("throughput")) await runThroughput(bench);
     if (suites.includes("latency")) await runLatency(bench);
+    if (suites.includes("scrub")) await runScrub(bench);
     if (suites.includes("large")) await runLarge(bench);
     if (suites.includes("sse")) await runSse(bench);
     if (suites.includes("memory")) await runMemory(bench);
@@ -109,6 +113,34 @@ async function runLatency(bench: Bench): Promise<void> {
     (row.p50 - (direct?.p50 ?? 0)).toFixed(3),
     (row.p99 - (direct?.p99 ?? 0)).toFixed(3),
   ]);
+}
+
+async function runScrub(bench: Bench): Promise<void> {
+  print("\nScrubbing alone: gigabytes per second of CPU, in pieces of 64 KiB   (goal >= 1)");
+  for (const { what, gigabytesPerSecond } of scrubSpeeds(quick ? 10 : 40)) {
+    print(`  ${what.padEnd(20)} ${gigabytesPerSecond.toFixed(2)} GB/s`);
+  }
+  const stops: (() => Promise<void>)[] = [];
+  try {
+    const variant = { name: "scrub off", policy: POLICY_UNSCRUBBED };
+    const off = await sidekeyTargets(bench.upstream, stops, variant);
+    for (const [path, what] of [
+      ["/1k", "1 KB answers"],
+      ["/gz", "1 KB answers, gzip (decoded when scrubbed, passed on when not)"],
+      ["/10m", "10 MB answers"],
+    ] as const) {
+      print(`\nScrubbing on and off: ${what}, 32 connections, closed loop`);
+      const targets = [...select(bench, ({ name }) => name === "sidekey"), ...off];
+      const connections = path === "/10m" ? 4 : 32;
+      const rows = await measure(targets, { path, connections, seconds, rate: null, sse: false, rounds });
+      table(rows, ["req/s", "cpu us/req"], (row) => [row.perSecond.toFixed(1), row.cpuUs.toFixed(0)]);
+      for (const form of ["absolute", "connect"]) {
+        ratio(rows, form, "scrub off", form, (row) => row.perSecond, path === "/1k" ? ">= 0.90" : "");
+      }
+    }
+  } finally {
+    for (const stop of stops) await stop();
+  }
 }
 
 async function runLarge(bench: Bench): Promise<void> {

@@ -64,32 +64,32 @@ export function readEscape(data: Buffer, at: number, found: Escape): number {
   return found.byte;
 }
 
-/** The byte of a percent escape; -1 when it is none. Quicker than `readEscape` where most are for nothing. */
-export function percentByte(data: Buffer, at: number): number {
-  const high = HEX_VALUE[data[at + 1] ?? 0] ?? -1;
-  const low = HEX_VALUE[data[at + 2] ?? 0] ?? -1;
-  return high < 0 || low < 0 ? -1 : high * 16 + low;
-}
-
-/** The beginnings of escapes with backslashes or character references that share their first byte. */
-export interface Leads {
+/** What escapes of wanted bytes begin with. */
+export interface Introducer {
   readonly introducer: number;
-  /** The introducer and one more byte. */
-  readonly leads: readonly Buffer[];
+  /** 1 for each byte that may stand behind the introducer then. */
+  readonly second: Uint8Array;
 }
 
 /** With what an escape of one of the `wanted` bytes begins. */
-export function leadsOf(wanted: ReadonlySet<number>): Leads[] {
-  return [AMPERSAND, BACKSLASH].map((introducer) => ({
-    introducer,
-    leads: [...new Set(secondBytes(introducer, wanted))].map((second) => Buffer.from([introducer, second])),
-  }));
+export function introducersOf(wanted: ReadonlySet<number>): Introducer[] {
+  return INTRODUCERS.map((introducer) => {
+    const second = new Uint8Array(256);
+    for (const byte of secondBytes(introducer, wanted)) second[byte] = 1;
+    return { introducer, second };
+  });
 }
 
 function secondBytes(introducer: number, wanted: ReadonlySet<number>): number[] {
   const meant = ([, byte]: readonly [unknown, number]): boolean => wanted.has(byte);
+  if (introducer === PERCENT) return [...wanted].flatMap((byte) => hexDigits(byte >> 4));
   if (introducer === BACKSLASH) return [0x75, 0x78, ...[...SHORT].filter(meant).map(([kind]) => kind)];
   return [HASH, ...NAMED.filter(meant).map(([name]) => name[0] ?? 0)];
+}
+
+function hexDigits(value: number): number[] {
+  const digit = value.toString(16);
+  return [...Buffer.from(digit + digit.toUpperCase(), "latin1")];
 }
 
 function afterBackslash(data: Buffer, at: number, found: Escape): void {
@@ -161,9 +161,6 @@ function numeric(data: Buffer, at: number, found: Escape): void {
     value = value * (isHex ? 16 : 10) + digit;
   }
 }
-
-/** By byte; -1 for those that are no digit. */
-const HEX_VALUE = Int8Array.from({ length: 256 }, (_, byte) => hexDigit(byte));
 
 function hexDigit(byte: number): number {
   if (byte >= 0x30 && byte <= 0x39) return byte - 0x30;

@@ -1,10 +1,9 @@
 import {
   type Escape,
   INTRODUCERS,
-  type Leads,
+  type Introducer,
+  introducersOf,
   LONGEST_ESCAPE,
-  leadsOf,
-  percentByte,
   readEscape,
   UNFINISHED,
 } from "./escapes.ts";
@@ -62,7 +61,7 @@ export class Needles {
   /** 1 for bytes that begin a sequence. */
   readonly #first = new Uint8Array(256);
   /** What an escape of one of our characters begins with. */
-  #leads: readonly Leads[] = [];
+  #introducers: readonly Introducer[] = [];
   readonly #escape: Escape = { byte: 0, size: 0 };
   #wiped = false;
 
@@ -131,7 +130,7 @@ export class Needles {
     }
     for (const sequence of this.#escapable)
       for (let index = 0; index < sequence.length; index++) this.#place(sequence, index);
-    this.#leads = leadsOf(new Set(this.#escapable.flatMap((sequence) => [...sequence])));
+    this.#introducers = introducersOf(new Set(this.#escapable.flatMap((sequence) => [...sequence])));
   }
 
   #place(sequence: Buffer, index: number): void {
@@ -182,33 +181,21 @@ export class Needles {
   /** Matches that have at least one escape in them. */
   #escaped(data: Buffer): Found[] | null {
     const found: Found[] = [];
-    this.#percents(data, found);
-    for (const { introducer, leads } of this.#leads) {
-      // One fast look spares most data the slower ones.
-      const first = data.indexOf(introducer);
-      if (first !== -1) for (const lead of leads) this.#escapedWith(lead, data, first, found);
-    }
+    for (const each of this.#introducers) this.#escapedBy(each, data, found);
     return found.length === 0 ? null : merged(found, []);
   }
 
-  #escapedWith(lead: Buffer, data: Buffer, from: number, found: Found[]): void {
-    for (let at = data.indexOf(lead, from); at !== -1; at = data.indexOf(lead, at + 1)) {
-      at = this.#take(data, at, found) - 1;
-    }
-  }
-
-  /** There may be one in every third byte, so these are not left to calls into native code. */
-  #percents(data: Buffer, found: Found[]): void {
-    for (let at = nextPercent(data, 0); at !== -1; at = nextPercent(data, at)) {
-      const byte = percentByte(data, at);
-      at = byte !== -1 && this.#escapes[byte] === 1 ? this.#take(data, at, found) : at + 1;
+  #escapedBy({ introducer, second }: Introducer, data: Buffer, found: Found[]): void {
+    for (let at = nextOf(introducer, data, 0); at !== -1; at = nextOf(introducer, data, at)) {
+      // Most escapes stand for something that no key has.
+      at = second[data[at + 1] as number] === 1 ? this.#take(data, at, found) : at + 1;
     }
   }
 
   /** Notes a match whose first escape is the one at `at`; returns where to look on. */
   #take(data: Buffer, at: number, found: Found[]): number {
     const byte = readEscape(data, at, this.#escape);
-    if (byte < 0) return at + 1;
+    if (byte < 0 || this.#escapes[byte] === 0) return at + 1;
     const before = at === 0 ? NOTHING : (data[at - 1] ?? 0);
     const match = this.#around(data, at, pairOf(before, byte)) ?? this.#around(data, at, pairOf(NOTHING, byte));
     if (match === null) return at + 1;
@@ -283,12 +270,11 @@ function standsBefore(data: Buffer, at: number, sequence: Buffer, count: number)
   return true;
 }
 
-const PERCENT = 0x25;
-
-function nextPercent(data: Buffer, from: number): number {
+/** In some data escapes are rare, in some there is one in every third byte. */
+function nextOf(introducer: number, data: Buffer, from: number): number {
   const near = Math.min(data.length, from + NEAR);
-  for (let at = from; at < near; at++) if (data[at] === PERCENT) return at;
-  return near === data.length ? -1 : data.indexOf(PERCENT, near);
+  for (let at = from; at < near; at++) if (data[at] === introducer) return at;
+  return near === data.length ? -1 : data.indexOf(introducer, near);
 }
 
 const ESCAPING = new Set(Buffer.from("%&\\#;0123456789abcdefABCDEFuxXlmptgqosinrdwbv", "latin1"));
