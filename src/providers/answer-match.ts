@@ -40,7 +40,11 @@ export function looksAtText({ match, begins }: AnswerRule): boolean {
 export function withoutBlanks(bytes: Buffer): Buffer {
   const bare = secretBuffer(bytes.length);
   let at = 0;
-  for (const byte of bytes) if (byte > 0x20) bare[at++] = byte;
+  // By index: an iterator costs ten times as much.
+  for (let from = 0; from < bytes.length; from++) {
+    const byte = bytes[from] ?? 0;
+    if (byte > 0x20) bare[at++] = byte;
+  }
   return bare.subarray(0, at);
 }
 

@@ -46,8 +46,10 @@ export function mayBeFailure({ errors }: Pick<Provider, "errors">, status: numbe
  * what it says about the status alone, and that before what the status means to everybody. Never a guess against the
  * key: a text that the file does not know leaves a status whose other texts it knows `unknown`.
  */
-export function classifyTraffic({ errors }: Pick<Provider, "errors">, answer: TrafficAnswer): TrafficMeaning {
+export function classifyTraffic(provider: Pick<Provider, "errors">, answer: TrafficAnswer): TrafficMeaning {
   const { status } = answer;
+  if (!mayBeFailure(provider, status)) return "ok";
+  const { errors } = provider;
   const texts = errors.filter((rule) => looksAtText(rule) && isAbout(rule, status));
   if (!answer.bodyKnown && texts.length > 0) return withoutText(status);
   const bare = texts.length === 0 ? NO_BYTES : withoutBlanks(answer.body.subarray(0, TRAFFIC_BODY_BYTES));
