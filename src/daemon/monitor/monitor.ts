@@ -47,7 +47,7 @@ export interface Monitor {
   readonly health: HealthTable;
   readonly usable: Usable;
   /** When a check last found that a version is not refused, ms since the epoch; null while it is in doubt. */
-  verifiedAt(credentialId: string, version: number): number | null;
+  readonly verifiedAt: (credentialId: string, version: number) => number | null;
   /** From now on told of each version that its provider does not accept. */
   onInvalid(tell: (credentialId: string, version: number, detail: string) => void): void;
   /** Told of every outcome; a lookup and a comparison unless the provider refused the key. */
