@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Route } from "../../../src/policy/compile.ts";
 import { compiled, withRoutes } from "../../policy/policy-fixture.ts";
-import { type Ended, failoverScene } from "./failover-scene.ts";
+import { type Ended, FailoverScene } from "./failover-scene.ts";
 
 function route(credentials: string, retry: string): Route {
   const yaml = `  p: { provider: p, credentials: ${credentials}, clients: [app, batch], retry: ${retry} }\n`;
@@ -14,13 +14,7 @@ function route(credentials: string, retry: string): Route {
 const POOL = ["p-main", "p-spare"];
 
 /** `count` requests, one every `everyMs`. */
-function traffic(
-  scene: ReturnType<typeof failoverScene>,
-  count: number,
-  everyMs: number,
-  client = "app",
-  method = "GET",
-) {
+function traffic(scene: FailoverScene, count: number, everyMs: number, client = "app", method = "GET") {
   const ended: Ended[] = [];
   for (let n = 0; n < count; n++) {
     ended.push(scene.request(client, method));
@@ -30,7 +24,7 @@ function traffic(
 }
 
 test("a key that is revoked in the middle of traffic costs one retry each time it is tried, and no client a request", () => {
-  const scene = failoverScene(route("[p-main, p-spare]", "{ on: [refused] }"), POOL, (name) =>
+  const scene = new FailoverScene(route("[p-main, p-spare]", "{ on: [refused] }"), POOL, (name) =>
     name === "p-main" ? 401 : 200,
   );
   const ended = traffic(scene, 1_000, 100, "app", "POST");
@@ -46,8 +40,8 @@ test("a key that is revoked in the middle of traffic costs one retry each time i
 });
 
 test("a provider's limit sends the traffic to the other key until exactly then", () => {
-  const scene = failoverScene(route("[p-main, p-spare]", "{ on: [limited] }"), POOL, () => 200);
-  const untilMs = scene.now() + 10_000;
+  const scene = new FailoverScene(route("[p-main, p-spare]", "{ on: [limited] }"), POOL, () => 200);
+  const untilMs = scene.nowMs + 10_000;
   scene.held.set("id-p-main", untilMs);
   traffic(scene, 200, 100);
   assert.deepEqual(
@@ -58,7 +52,7 @@ test("a provider's limit sends the traffic to the other key until exactly then",
 
 test("an outage is met with little more than nothing, and its end is noticed", () => {
   let down = true;
-  const scene = failoverScene(route("[p-main, p-spare]", "{ attempts: 5 }"), POOL, () => (down ? 503 : 200));
+  const scene = new FailoverScene(route("[p-main, p-spare]", "{ attempts: 5 }"), POOL, () => (down ? 503 : 200));
   const during = traffic(scene, 30_000, 10);
   assert.ok(scene.calls.length < 120, `${scene.calls.length} calls for 30000 requests in 5 minutes`);
   assert.ok(during.slice(100).every(({ code, status }) => code === "upstream_unavailable" || status === 503));
@@ -71,7 +65,7 @@ test("an outage is met with little more than nothing, and its end is noticed", (
 
 test("where half of the answers fail, retries stay within their budget", () => {
   let n = 0;
-  const scene = failoverScene(route("[p-main]", "{ attempts: 5, on: [unavailable] }"), ["p-main"], () =>
+  const scene = new FailoverScene(route("[p-main]", "{ attempts: 5, on: [unavailable] }"), ["p-main"], () =>
     ++n % 5 < 2 ? 503 : 200,
   );
   const requests = 5_000;
@@ -81,7 +75,7 @@ test("where half of the answers fail, retries stay within their budget", () => {
 });
 
 test("a client whose requests the provider cannot digest takes the key from nobody else", () => {
-  const scene = failoverScene(route("[p-main]", "{ on: [connect] }"), ["p-main"], (_name, client) =>
+  const scene = new FailoverScene(route("[p-main]", "{ on: [connect] }"), ["p-main"], (_name, client) =>
     client === "batch" ? 500 : 200,
   );
   const quiet: Ended[] = [];
@@ -98,12 +92,12 @@ test("a client whose requests the provider cannot digest takes the key from nobo
 
 test("nothing but a refusal is repeated for a request that may have been carried out", () => {
   for (const failing of [500, 503, null]) {
-    const scene = failoverScene(route("[p-main, p-spare]", "{ attempts: 5 }"), POOL, () => failing);
+    const scene = new FailoverScene(route("[p-main, p-spare]", "{ attempts: 5 }"), POOL, () => failing);
     scene.request("app", "POST");
     assert.equal(scene.calls.length, 1, String(failing));
   }
   for (const refusing of [401, 429]) {
-    const scene = failoverScene(route("[p-main, p-spare]", "{ attempts: 5 }"), POOL, (name) =>
+    const scene = new FailoverScene(route("[p-main, p-spare]", "{ attempts: 5 }"), POOL, (name) =>
       name === "p-main" ? refusing : 200,
     );
     assert.equal(scene.request("app", "POST").status, 200, String(refusing));
