@@ -93,7 +93,20 @@ const carriers = z.strictObject({
 });
 
 const probeMeaning = z.enum(["valid", "invalid", "limited", "forbidden", "plan", "unknown"]);
-const errorMeaning = z.enum(["invalid", "quota", "limited", "plan", "forbidden", "retired", "session", "unknown"]);
+const errorMeaning = z.enum([
+  "invalid",
+  "quota",
+  "limited",
+  "plan",
+  "forbidden",
+  "retired",
+  "session",
+  /** the provider is in trouble or overloaded */
+  "unavailable",
+  /** the request is wrong, and the key is not the reason */
+  "request",
+  "unknown",
+]);
 
 const probe = z.strictObject({
   method,
@@ -169,7 +182,22 @@ export const providerFile = z.strictObject({
     .optional(),
   errors: z
     .array(
-      z.strictObject({ status: status.optional(), match: text.optional(), means: errorMeaning, note: text.optional() }),
+      z
+        .strictObject({
+          status: status.optional(),
+          /** text anywhere in the answer */
+          match: text.optional(),
+          /** text that the answer begins with */
+          begins: text.optional(),
+          /** a header field that the answer must not have */
+          absent: headerName.optional(),
+          means: errorMeaning,
+          note: text.optional(),
+        })
+        .refine(
+          ({ status: at, match, begins }) => at !== undefined || match !== undefined || begins !== undefined,
+          "needs a status, a match or a begins",
+        ),
     )
     .optional(),
   usage: z.strictObject({ dialect: tokenWord, unit: text.optional(), note: text.optional() }).optional(),

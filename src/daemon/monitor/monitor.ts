@@ -5,11 +5,11 @@ import { openMonitorStore } from "../../store/monitor.ts";
 import type { Vault } from "../../store/vault.ts";
 import type { Log } from "../log.ts";
 import type { Metrics } from "../metrics.ts";
-import type { Usable } from "../pipeline/choose.ts";
 import { nodeTimer, type SetTimer } from "../pipeline/clock.ts";
 import type { Dialer } from "../pipeline/dial.ts";
 import type { Outcome } from "../pipeline/exchange.ts";
 import type { Limiter } from "../pipeline/limiter.ts";
+import type { Usable } from "../pipeline/pool-health.ts";
 import type { Splice } from "../pipeline/splice.ts";
 import type { VaultView } from "../vault-view.ts";
 import { type AlertBook, createAlerts } from "./alerts.ts";
@@ -46,6 +46,8 @@ export interface Monitor {
   readonly probe: ProbeVersion;
   readonly health: HealthTable;
   readonly usable: Usable;
+  /** When a check last found that a version is not refused, ms since the epoch; null while it is in doubt. */
+  readonly verifiedAt: (credentialId: string, version: number) => number | null;
   /** From now on told of each version that its provider does not accept. */
   onInvalid(tell: (credentialId: string, version: number, detail: string) => void): void;
   /** Told of every outcome; a lookup and a comparison unless the provider refused the key. */
@@ -101,6 +103,7 @@ export function startMonitor(parts: MonitorParts): Monitor {
     probe,
     health,
     usable: (id, version) => health.usable(id, version),
+    verifiedAt: (id, version) => health.verifiedAt(id, version),
     onInvalid: (tell) => {
       tellInvalid = tell;
     },

@@ -22,6 +22,7 @@ export const ERROR_STATUS = {
   upstream_tls: 502,
   no_usable_credential: 503,
   overloaded: 503,
+  upstream_unavailable: 503,
   vault_sealed: 503,
   upstream_timeout: 504,
 } as const;

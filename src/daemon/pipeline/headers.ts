@@ -35,7 +35,7 @@ const REQUEST_DROPPED = new Set([
   "sidekey-user",
 ]);
 
-/** Never forwarded downstream. `alt-svc` would lead the client around us (threats D5). */
+/** Never forwarded downstream. `alt-svc` would lead the client around us (threats D5); what begins with `sidekey-` is ours to say. */
 const RESPONSE_DROPPED = new Set([
   "connection",
   "keep-alive",
@@ -48,6 +48,7 @@ const RESPONSE_DROPPED = new Set([
   "transfer-encoding",
   "upgrade",
   "alt-svc",
+  "sidekey-attempts",
   "sidekey-error",
 ]);
 

@@ -157,7 +157,7 @@ test("an answer loses what is connection-specific, what every Connection field l
     raw([
       ...["Date", "now", "Connection", "close, X-One", "X-One", "1", "connection", "x-two", "X-Two", "2"],
       ...["Keep-Alive", "timeout=5", "Alt-Svc", 'h3=":443"', "Upgrade", "h2c", "Proxy-Authenticate", "Basic"],
-      ...["Sidekey-Error", "internal", "Trailer", "x", "Link", "<a>", "Link", "<b>"],
+      ...["Sidekey-Error", "internal", "Sidekey-Attempts", "a;s=200", "Trailer", "x", "Link", "<a>", "Link", "<b>"],
     ]),
     PASS,
     false,
