@@ -38,8 +38,8 @@ export interface HeadOptions {
 /** @param raw fields as they were parsed from the wire, `[name, value, ...]` */
 export function readHead(status: number, reason: string, raw: readonly Buffer[], options: HeadOptions): ReadHead {
   const bodiless = options.method === "HEAD" || status === 204 || status === 304;
-  const passing = responseFields(raw, options.response, bodiless);
-  const { fields, count } = scrubFields(passing, options.scrub);
+  const clean = scrubRaw(raw, options.scrub);
+  const fields = responseFields(clean.raw, options.response, bodiless);
   const values = (name: string): string[] => {
     return fields.filter((_, at) => at % 2 === 1 && fields[at - 1]?.toLowerCase() === name);
   };
@@ -51,7 +51,7 @@ export function readHead(status: number, reason: string, raw: readonly Buffer[],
     status,
     reason: scrubText(reason, options.scrub),
     fields: fields.filter((_, at) => !OF_THE_BODY.has(fields[at - (at % 2)]?.toLowerCase() ?? "")),
-    scrubbed: count,
+    scrubbed: clean.count,
     contentType,
     field,
     coding,
@@ -79,18 +79,18 @@ function isBinary(contentType: string): boolean {
 }
 
 /** Every value in which a secret stands, rewritten. Names cannot hold one: they are tokens that we know or drop. */
-export function scrubFields(
-  fields: readonly string[],
+export function scrubRaw(
+  raw: readonly Buffer[],
   rule: ScrubRule | null,
-): { fields: readonly string[]; count: number } {
-  if (rule === null) return { fields, count: 0 };
+): { readonly raw: readonly Buffer[]; readonly count: number } {
+  if (rule === null) return { raw, count: 0 };
   let count = 0;
-  const clean = fields.map((text) => {
-    const scrubbed = scrubText(text, rule);
-    if (scrubbed !== text) count++;
-    return scrubbed;
+  const clean = raw.map((bytes, at) => {
+    const scrubbed = at % 2 === 0 ? null : scrubWhole(bytes, rule.needles, rule.replacement);
+    if (scrubbed !== null) count++;
+    return scrubbed ?? bytes;
   });
-  return count === 0 ? { fields, count } : { fields: clean, count };
+  return { raw: clean, count };
 }
 
 function scrubText(text: string, rule: ScrubRule | null): string {

@@ -1,5 +1,5 @@
 import { AnswerBody, type BodyRules, decoded, unreadableMinted } from "./answer-body.ts";
-import { type HeadOptions, type ReadHead, readHead, scrubFields } from "./answer-head.ts";
+import { type HeadOptions, type ReadHead, readHead, scrubRaw } from "./answer-head.ts";
 import { type ProxyError, toProxyError } from "./errors.ts";
 import type { Downstream } from "./exchange.ts";
 import { responseTrailers } from "./headers.ts";
@@ -109,7 +109,8 @@ export class Answer {
   end(trailers: readonly Buffer[] | null, done: () => void): void {
     this.#ended = true;
     if (this.#phase === "refused" || this.#head === null) return;
-    const { fields, count } = scrubFields(responseTrailers(trailers), this.#rules.scrub);
+    const { raw, count } = scrubRaw(trailers ?? [], this.#rules.scrub);
+    const fields = responseTrailers(raw);
     this.#scrubbed += count;
     if (this.#phase !== "passing") this.#collectedAll(true);
     // The judge may have refused it just now.

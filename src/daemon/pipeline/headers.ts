@@ -147,9 +147,8 @@ export function responseFields(raw: readonly Buffer[], rules: ResponseRules, bod
 }
 
 /** Trailers that say nothing about framing, routing or identity (RFC 9110 section 6.5.1). */
-export function responseTrailers(raw: readonly Buffer[] | null): string[] {
+export function responseTrailers(raw: readonly Buffer[]): string[] {
   const kept: string[] = [];
-  if (!raw) return kept;
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]?.toString("latin1") ?? "";
     if (!TRAILERS_DROPPED.has(name.toLowerCase())) kept.push(name, raw[i + 1]?.toString("latin1") ?? "");

@@ -60,7 +60,9 @@ export class Scrubber {
     if (held === null) return chunk;
     this.#held = null;
     const data = Buffer.concat([held, chunk]);
+    // A key that was cut lies in both of them.
     held.fill(0);
+    chunk.fill(0);
     return data;
   }
 
@@ -70,6 +72,7 @@ export class Scrubber {
     if (from === data.length) return from;
     this.#held = secretBuffer(data.length - from);
     data.copy(this.#held, 0, from);
+    data.fill(0, from);
     return from;
   }
 

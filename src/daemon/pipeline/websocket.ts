@@ -1,7 +1,7 @@
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { websocketAccept } from "../../store/crypto.ts";
-import { type ScrubRule, scrubFields } from "./answer-head.ts";
+import { type ScrubRule, scrubRaw } from "./answer-head.ts";
 import { ProxyError } from "./errors.ts";
 import type { ExchangeState } from "./exchange-state.ts";
 import type { Upgraded } from "./forward.ts";
@@ -29,9 +29,10 @@ export async function relayWebSocket(upgraded: Upgraded, key: string, x: Exchang
     socket.destroy();
     throw new ProxyError("upstream_protocol", "the provider's WebSocket handshake is not valid (Sec-WebSocket-Accept)");
   }
-  const passed = scrubFields(responseFields(fields, { stripCookies: true, stripAuthenticate: true }, true), scrub);
-  x.scrubbed += passed.count;
-  const client = clientSide(x, socket, ["Connection", "Upgrade", "Upgrade", "websocket", ...passed.fields]);
+  const { raw, count } = scrubRaw(fields, scrub);
+  x.scrubbed += count;
+  const passed = responseFields(raw, { stripCookies: true, stripAuthenticate: true }, true);
+  const client = clientSide(x, socket, ["Connection", "Upgrade", "Upgrade", "websocket", ...passed]);
   x.transfer.status = 101;
   if (x.incoming.upgradeHead?.length) socket.write(x.incoming.upgradeHead);
   x.countBytes(client, socket);
