@@ -58,7 +58,7 @@ export function startMonitor(parts: MonitorParts): Monitor {
   const { view, log, policy, now, metrics } = parts;
   const store = openMonitorStore(parts.dataDir);
   const onFailure = onceUntilWell(log);
-  const alerts = createAlerts(store, log, now);
+  const alerts = createAlerts({ store: store.alerts, dataVersion: () => store.dataVersion(), log, now });
   const health = new HealthTable(store, onFailure);
   const call = createCallProvider(parts.dialer, parts.splice);
   const probe = createProbe({
@@ -112,6 +112,7 @@ export function startMonitor(parts: MonitorParts): Monitor {
     },
     close: () => {
       scheduler.close();
+      alerts.close();
       store.close();
     },
   };
