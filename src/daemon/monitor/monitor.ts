@@ -87,6 +87,7 @@ export function startMonitor(parts: MonitorParts): Monitor {
   if (!parts.vault.sealed) forgetRemoved(store, view, onFailure);
   metrics.observe({
     alertsOpen: () => alerts.open(),
+    alertsOpened: () => alerts.opened(),
     credentials: () =>
       credentials().map((credential) => {
         const version = currentVersion(credential);
