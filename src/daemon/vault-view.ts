@@ -24,6 +24,7 @@ export interface VaultView extends CredentialTable {
   isOpen(category: string): boolean;
   /** Whether a category is sealed. */
   readonly anySealed: boolean;
+  byId(id: string): Credential | undefined;
   list(): readonly Credential[];
   /** Which stored version has which value, told without opening any; null while the vault is sealed. */
   readonly values: KnownValues | null;
@@ -36,6 +37,7 @@ export interface VaultView extends CredentialTable {
 
 interface Loaded {
   readonly byName: ReadonlyMap<string, Credential>;
+  readonly byId: ReadonlyMap<string, Credential>;
   readonly owned: ReadonlyMap<string, Credential>;
   readonly tokens: TokenTable;
   readonly known: KnownObjects;
@@ -99,6 +101,7 @@ export function watchVault(
     },
     list: () => [...loaded.byName.values()],
     byName: (name) => loaded.byName.get(name),
+    byId: (id) => loaded.byId.get(id),
     ownedBy: (provider, userId) => loaded.owned.get(ownedKey(provider, userId)),
     refresh,
     close: () => clearInterval(timer),
@@ -132,6 +135,7 @@ function load(vault: Vault): Loaded {
     .filter((token) => token.revokedAt === null && (token.expiresAt === null || token.expiresAt > nowMs));
   return {
     byName: new Map(trusted.map((credential) => [credential.name, credential])),
+    byId: new Map(trusted.map((credential) => [credential.id, credential])),
     owned: new Map(
       trusted.flatMap((credential): [string, Credential][] =>
         credential.owner.kind === "user" ? [[ownedKey(credential.provider, credential.owner.id), credential]] : [],

@@ -1,14 +1,14 @@
 import type { PolicySnapshot } from "../../policy/compile.ts";
-import { refusesKey } from "../../providers/classify.ts";
 import type { Provider } from "../../providers/schema.ts";
+import type { Credential } from "../../store/credentials.ts";
 import { openMonitorStore } from "../../store/monitor.ts";
 import type { Vault } from "../../store/vault.ts";
 import type { Log } from "../log.ts";
-import type { Metrics } from "../metrics.ts";
+import type { CredentialGauge, Metrics } from "../metrics.ts";
 import type { Usable } from "../pipeline/choose.ts";
 import { nodeTimer, type SetTimer } from "../pipeline/clock.ts";
 import type { Dialer } from "../pipeline/dial.ts";
-import type { Outcome } from "../pipeline/exchange.ts";
+import type { Outcome, TrafficMeaning } from "../pipeline/exchange.ts";
 import type { Limiter } from "../pipeline/limiter.ts";
 import type { Splice } from "../pipeline/splice.ts";
 import type { VaultView } from "../vault-view.ts";
@@ -16,10 +16,12 @@ import { type AlertBook, createAlerts } from "./alerts.ts";
 import { createCallProvider } from "./call-provider.ts";
 import { createGrants, routesOf } from "./grant.ts";
 import { currentVersion, expiryOf, HealthTable, shownState } from "./health.ts";
+import { isDoubtful, keyVerdict } from "./key-verdict.ts";
 import { createProbe, type ProbeVersion } from "./probe.ts";
 import type { CallProvider } from "./provider-call.ts";
 import { createReview } from "./review.ts";
 import { Scheduler } from "./scheduler.ts";
+import { createWatch, type Watch } from "./watch/watch.ts";
 
 export interface MonitorParts {
   readonly dataDir: string;
@@ -46,6 +48,10 @@ export interface Monitor {
   readonly probe: ProbeVersion;
   readonly health: HealthTable;
   readonly usable: Usable;
+  /** What is told of traffic; `connect` it with what only the pipeline knows. */
+  readonly watch: Watch;
+  /** The provider did not do what was asked with this version; checks its key if that may be the reason. */
+  doubted(credentialId: string, version: number, meaning: TrafficMeaning): void;
   /** From now on told of each version that its provider does not accept. */
   onInvalid(tell: (credentialId: string, version: number, detail: string) => void): void;
   /** Told of every outcome; a lookup and a comparison unless the provider refused the key. */
@@ -68,6 +74,16 @@ export function startMonitor(parts: MonitorParts): Monitor {
     private: (credential) => routesOf(policy.current(), credential).flatMap((route) => route.private),
   });
   const credentials = () => view.list();
+  const watch = createWatch({
+    alerts,
+    view,
+    vaultSealed: () => parts.vault.sealed,
+    policy: () => policy.current(),
+    ready: ({ id }, version) => health.usable(id, version),
+    usedPercent: () => null,
+    now,
+  });
+  const review = createReview({ store, health, alerts, log, credentials, now, onFailure });
   let tellInvalid: Parameters<Monitor["onInvalid"]>[0] = () => {};
   const scheduler = new Scheduler({
     onInvalid: ({ id }, version, detail) => tellInvalid(id, version, detail),
@@ -78,7 +94,7 @@ export function startMonitor(parts: MonitorParts): Monitor {
     byName: (name) => view.byName(name),
     canProbe: (id) => policy.provider(id)?.probe != null,
     everyMs: parts.checkMs,
-    review: createReview({ store, health, alerts, log, credentials, now, onFailure }),
+    review: () => inTurn([review, watch.look, alerts.look], onFailure),
     onFailure,
     now,
     setTimer: parts.setTimer ?? nodeTimer,
@@ -88,13 +104,7 @@ export function startMonitor(parts: MonitorParts): Monitor {
   metrics.observe({
     alertsOpen: () => alerts.open(),
     alertsOpened: () => alerts.opened(),
-    credentials: () =>
-      credentials().map((credential) => {
-        const version = currentVersion(credential);
-        const known = version === null ? undefined : health.get(credential.id, version);
-        const { name } = credential;
-        return { name, state: shownState(credential, known, now()), expiresAt: expiryOf(credential, known) };
-      }),
+    credentials: () => credentials().map((credential) => gaugeOf(credential, health, now())),
   });
   return {
     alerts,
@@ -105,11 +115,18 @@ export function startMonitor(parts: MonitorParts): Monitor {
     onInvalid: (tell) => {
       tellInvalid = tell;
     },
-    observe({ credential, version, status, attempts, outcome, atMs }) {
+    watch,
+    doubted: (id, version, meaning) => {
+      const credential = isDoubtful(meaning) ? view.byId(id) : undefined;
+      if (credential) scheduler.refused(credential.name, version);
+    },
+    observe(outcome) {
+      watch.outcome(outcome);
+      const { credential, version, attempts, atMs } = outcome;
       if (credential === null || version === null || attempts === 0) return;
-      if (refusesKey(status)) {
-        if (outcome === "ok") scheduler.refused(credential, version);
-      } else if (status > 0 && status < 400) health.answered(credential, version, atMs);
+      const verdict = keyVerdict(outcome);
+      if (verdict === "accepted") health.answered(credential, version, atMs);
+      else if (verdict === "doubtful") scheduler.refused(credential, version);
     },
     close: () => {
       scheduler.close();
@@ -117,6 +134,24 @@ export function startMonitor(parts: MonitorParts): Monitor {
       store.close();
     },
   };
+}
+
+/** One that fails must not keep the others from looking. */
+function inTurn(looks: readonly (() => void)[], onFailure: (error: unknown) => void): void {
+  for (const look of looks) {
+    try {
+      look();
+    } catch (error) {
+      onFailure(error);
+    }
+  }
+}
+
+function gaugeOf(credential: Credential, health: HealthTable, nowMs: number): CredentialGauge {
+  const version = currentVersion(credential);
+  const known = version === null ? undefined : health.get(credential.id, version);
+  const state = shownState(credential, known, nowMs);
+  return { name: credential.name, state, expiresAt: expiryOf(credential, known) };
 }
 
 /** A disk that stays full would fill the log as well. */

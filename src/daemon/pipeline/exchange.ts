@@ -78,6 +78,23 @@ export interface Identity {
   readonly user: string | null;
 }
 
+/**
+ * What an answer says of the key and the request that it was given for. `quota`: nothing is left of what was paid for.
+ * `session`: the provider wants another login. `unavailable`: the provider failed. `request`: the request was wrong.
+ */
+export type TrafficMeaning =
+  | "ok"
+  | "invalid"
+  | "forbidden"
+  | "quota"
+  | "limited"
+  | "plan"
+  | "retired"
+  | "session"
+  | "unavailable"
+  | "request"
+  | "unknown";
+
 /** How an exchange ended. Exactly one per exchange (guarantee G12). */
 export interface Outcome {
   readonly id: string;
@@ -97,6 +114,8 @@ export interface Outcome {
   /** `ok` (a complete provider answer), an error code, or `truncated` / `client_closed`. */
   readonly outcome: string;
   readonly reason: string | null;
+  /** What the last answer says by the catalog's rules; null when there was none or nobody has looked. */
+  readonly meaning: TrafficMeaning | null;
   readonly bytesUp: number;
   readonly bytesDown: number;
   readonly totalMs: number;
