@@ -13,8 +13,8 @@ export interface AlertScene {
   /** The same with kinds, without severities: `opened backup_failed backup`. */
   readonly keyed: readonly string[];
   nowMs(): number;
-  /** Moves time on second by second, looking at each, as the monitor does. */
-  pass(ms: number): void;
+  /** Moves time on second by second (or as told), looking at each, as the monitor does. */
+  pass(ms: number, stepMs?: number): void;
   /** From now on monitor.db cannot be written. */
   failing(on: boolean): void;
   /** Another process's handle on the same monitor.db. */
@@ -70,9 +70,9 @@ function open(t: TestContext, home: Home, onLook: (nowMs: number) => void): Aler
     changes,
     keyed,
     nowMs: () => home.nowMs,
-    pass: (ms) => {
-      for (let left = ms; left > 0; left -= 1000) {
-        home.nowMs += Math.min(left, 1000);
+    pass: (ms, stepMs = 1000) => {
+      for (let left = ms; left > 0; left -= stepMs) {
+        home.nowMs += Math.min(left, stepMs);
         onLook(home.nowMs);
         book.look();
       }

@@ -90,7 +90,7 @@ export class Budgets {
   /** After a restart nobody follows it down, so it lapses when the budget would have room again by itself. */
   #raise(object: string, { spec, percent, used, limit, resetMs }: BudgetUse, severity: Severity, nowMs: number): void {
     const resetAt = nowMs + Math.max(MIN_LAPSE_MS, Math.ceil(resetMs));
-    const what = `${object.slice("limit:".length)} is used up to ${percent} %: ${amount(spec, used)} of ${amount(spec, limit)}`;
+    const what = `${object.slice("limit:".length)} is used up to ${percent} %: ${shareText(spec, used, limit)}`;
     const next = "raise it in policy.yaml, or see who uses it with `sidekey usage`";
     const message = `budget ${what}; all of it is there again at ${new Date(resetAt).toISOString()}; ${next}`;
     this.#alerts.raise(THRESHOLD, object, severity, message, resetAt);
@@ -110,11 +110,13 @@ function severityOf(percent: number): Severity {
 /** `limit:openai/spend client=app`, from the key that `bucketKey` makes. */
 function counterName(key: string): string {
   const [, name = "", route = "", ...ids] = key.split("\n");
-  const scopes = ids.flatMap((id, at) => (at % 2 === 0 ? [] : [` ${ids[at - 1]}=${id}`]));
-  return `limit:${route === "" ? "" : `${route}/`}${name}${scopes.join("")}`;
+  let scopes = "";
+  for (let at = 0; at + 1 < ids.length; at += 2) if (ids[at] !== "route") scopes += ` ${ids[at]}=${ids[at + 1]}`;
+  return `limit:${route === "" ? "" : `${route}/`}${name}${scopes}`;
 }
 
-function amount({ kind }: LimitSpec, count: number): string {
-  if (kind === "usd") return `$${(count / NANO_PER_USD).toFixed(count < NANO_PER_USD ? 4 : 2)}`;
-  return `${count.toLocaleString("en-US")} tokens`;
+function shareText({ kind }: LimitSpec, used: number, limit: number): string {
+  const digits = limit < NANO_PER_USD ? 6 : 2;
+  if (kind !== "usd") return `${used.toLocaleString("en-US")} of ${limit.toLocaleString("en-US")} tokens`;
+  return `$${(used / NANO_PER_USD).toFixed(digits)} of $${(limit / NANO_PER_USD).toFixed(digits)}`;
 }

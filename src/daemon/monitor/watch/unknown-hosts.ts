@@ -57,7 +57,8 @@ export class UnknownHosts {
     else asked.more = true;
     const many = asked.hosts.size >= MANY_HOSTS || asked.requests >= MANY_REQUESTS;
     const severity = many || asked.warned ? "warning" : "info";
-    const what = `client ${client} asked ${asked.requests} times for ${hostList(asked)}, which no route names`;
+    const times = asked.requests === 1 ? "once" : `${asked.requests} times`;
+    const what = `client ${client} asked ${times} for ${hostList(asked)}, which no route names`;
     const message = `${what}; add a route if it should, or find out why it does`;
     this.#alerts.raise(UNKNOWN_HOST, `client:${client}`, severity, message, asked.lastAt + LAPSE_MS);
   }
@@ -87,5 +88,5 @@ function hostList({ hosts, more }: Asked): string {
   }
   const left = hosts.size - names.length;
   if (left === 0 && !more) return names.join(", ");
-  return `${names.join(", ")} and ${left}${more ? " or more" : ""} more hosts`;
+  return `${names.join(", ")} and ${more ? "at least " : ""}${left} more hosts`;
 }
