@@ -7,6 +7,8 @@ import { ALERT_KIND_NAMES, type AlertKind } from "./alert-kinds.ts";
 export const QUIET_MS = 5 * 60_000;
 /** Alerts that are open at the same time; who causes more of them is known by then. */
 export const MAX_OPEN = 1_000;
+/** Of these only critical ones may take the last so many: notes of many users must not hide a stolen key. */
+export const KEPT_FOR_CRITICAL = 200;
 /** Closed ones whose end is still to be told. */
 const MAX_CLOSING = 500;
 /** How often counts are written: an alert that is raised with every request must not cost a write each. */
@@ -142,9 +144,10 @@ class Book {
   }
 
   #begin(kind: AlertKind, object: string, raised: Raised, nowMs: number): void {
-    const full = this.#open.size >= MAX_OPEN;
+    const room = raised.severity === "critical" ? MAX_OPEN : MAX_OPEN - KEPT_FOR_CRITICAL;
+    const full = this.#open.size >= room;
     if (full && !this.#full) {
-      const problem = `${MAX_OPEN} alerts are open, so no more are noted, such as ${kind} of ${object}; see \`sidekey alerts\``;
+      const problem = `${this.#open.size} alerts are open, so no more are noted, such as ${kind} of ${object}; see \`sidekey alerts\``;
       this.#options.log.error("alerts", { problem });
     }
     this.#full = full;

@@ -4,6 +4,8 @@ import { type MonitorStore, openMonitorStore } from "../../../src/store/monitor.
 import { tempDir } from "../../support/temp-dir.ts";
 
 export interface AlertScene {
+  /** Where monitor.db is. */
+  readonly dir: string;
   readonly book: AlertBook;
   readonly store: MonitorStore;
   /** Log lines: level, name, fields. */
@@ -64,6 +66,7 @@ function open(t: TestContext, home: Home, onLook: (nowMs: number) => void): Aler
     keyed.push(`${change.what} ${kind} ${object}`);
   });
   return {
+    dir: home.dir,
     book,
     store,
     lines,

@@ -3,7 +3,7 @@ import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import type { AlertChange } from "../../../src/daemon/monitor/alert-changes.ts";
 import { ALERT_KIND_NAMES, type AlertKind } from "../../../src/daemon/monitor/alert-kinds.ts";
-import { MAX_OPEN, QUIET_MS } from "../../../src/daemon/monitor/alerts.ts";
+import { KEPT_FOR_CRITICAL, MAX_OPEN, QUIET_MS } from "../../../src/daemon/monitor/alerts.ts";
 import { openMonitorStore } from "../../../src/store/monitor.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 import { alertScene } from "./alert-scene.ts";
@@ -156,13 +156,16 @@ test("an alert that cannot be stored is still told and kept, once, and stored as
   assert.deepEqual(store.alerts.open(), []);
 });
 
-test("more alerts than can be kept are refused, which is logged once", (t) => {
+test("more alerts than can be kept are refused, which is logged once, and there is room left for critical ones", (t) => {
   const { book, lines } = alertScene(t);
+  const room = MAX_OPEN - KEPT_FOR_CRITICAL;
   for (let n = 0; n < MAX_OPEN + 50; n++) book.raise("unknown_host", `client:${n}`, "info", "m");
-  assert.equal(book.open().length, MAX_OPEN);
+  assert.equal(book.open().length, room);
   assert.equal(lines.filter((line) => line.startsWith("error alerts")).length, 1);
   book.clear("unknown_host", "client:0");
   book.raise("unknown_host", "client:last", "info", "m");
+  assert.equal(book.open().length, room);
+  for (let n = 0; n < MAX_OPEN; n++) book.raise("honeytoken_used", `credential:${n}`, "critical", "m");
   assert.equal(book.open().length, MAX_OPEN);
 });
 

@@ -1,7 +1,11 @@
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { Sightings } from "../../../../src/daemon/monitor/watch/sightings.ts";
 import type { Finding } from "../../../../src/daemon/pipeline/tripwire.ts";
+import { findCanary } from "../../../support/canary.ts";
+import { KEYS, tripwireScene } from "../../pipeline/tripwire-scene.ts";
 import { alertScene } from "../alert-scene.ts";
 
 const REVOKED: Finding = {
@@ -82,4 +86,22 @@ test("a day without another sighting closes it, and a restart does not tell it a
   assert.equal(again.book.open().length, 1);
   again.pass(1_000);
   assert.deepEqual(again.book.open(), []);
+});
+
+test("nothing of what a client sent is in an alert, the log or monitor.db", async (t) => {
+  const { bearer, found } = await tripwireScene(t);
+  const { book, lines, changes, nowMs, dir } = alertScene(t);
+  const sightings = new Sightings(book);
+  for (const key of Object.values(KEYS)) bearer(key);
+  assert.ok(found.length >= 6);
+  for (const finding of found) sightings.found(finding, nowMs());
+  book.close();
+  const files = readdirSync(dir).map((name) => readFileSync(join(dir, name)));
+  const everything = [...files, ...lines, ...changes, JSON.stringify([found, book.open()])];
+  for (const text of Object.values(KEYS)) {
+    assert.deepEqual(findCanary(everything, { text, bytes: Buffer.from(text) }), [], text);
+  }
+  // The search does find what is there.
+  const [, known = ""] = book.open().map(({ message }) => message);
+  assert.equal(findCanary([...files, known], { text: known, bytes: Buffer.from(known) }).length > 0, true);
 });
