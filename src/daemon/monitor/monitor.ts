@@ -116,7 +116,25 @@ export function startMonitor(parts: MonitorParts): Monitor {
       tellInvalid = tell;
     },
     watch,
-    doubted: (id, version, meaning) => {
+    ...trafficObserver({ view, watch, health, scheduler }),
+    close: () => {
+      scheduler.close();
+      alerts.close();
+      store.close();
+    },
+  };
+}
+
+interface TrafficReaders {
+  readonly view: Pick<VaultView, "byId">;
+  readonly watch: Watch;
+  readonly health: HealthTable;
+  readonly scheduler: Scheduler;
+}
+
+function trafficObserver({ view, watch, health, scheduler }: TrafficReaders): Pick<Monitor, "observe" | "doubted"> {
+  return {
+    doubted(id, version, meaning) {
       const credential = isDoubtful(meaning) ? view.byId(id) : undefined;
       if (credential) scheduler.refused(credential.name, version);
     },
@@ -127,11 +145,6 @@ export function startMonitor(parts: MonitorParts): Monitor {
       const verdict = keyVerdict(outcome);
       if (verdict === "accepted") health.answered(credential, version, atMs);
       else if (verdict === "doubtful") scheduler.refused(credential, version);
-    },
-    close: () => {
-      scheduler.close();
-      alerts.close();
-      store.close();
     },
   };
 }
