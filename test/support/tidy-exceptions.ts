@@ -52,7 +52,6 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/daemon-status.ts": "what `status` prints; test/cli/commands/up.test.ts",
   "src/daemon/daemon.ts":
     "the composition root: every test of test/e2e and test/guarantees runs it; test/e2e/lifecycle.test.ts",
-  "src/daemon/monitor/monitor.ts": "puts the parts together in a whole daemon; test/e2e/health.test.ts",
   "src/daemon/monitor/alert-changes.ts": "how alerts.ts tells; test/daemon/monitor/alerts.test.ts",
   "src/daemon/monitor/alert-kinds.ts": "a table, the same as the page's; test/docs/alerts.test.ts",
   "src/daemon/monitor/automatic-state.ts":
