@@ -66,6 +66,11 @@ test("of equal values the one that means most is told: a honeytoken, then one in
   const known = vault.read((view) => loadKnownValues(view, listCredentials(view)));
   const print = vault.read((view) => fingerprintFields(view, fields({ api_key: "value-one" }))) ?? "";
   assert.equal(known?.find(print)?.honeytoken, true);
+  vault.write((transaction) => softRemove(transaction, "bait", 1e9, "ana"));
+  vault.write((transaction) => softRemove(transaction, "second", 1e9, "ana"));
+  vault.removeCredential("main", "ana");
+  const left = vault.read((view) => loadKnownValues(view, listCredentials(view)))?.find(print);
+  assert.deepEqual([left?.stage, left?.honeytoken], ["removed", false], "a bait that was taken away traps nobody");
 });
 
 test("lists every set of fields once, the shortest first", async (t) => {

@@ -3,7 +3,7 @@ import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import type { ShownRequest } from "../../../src/daemon/pipeline/tripwire.ts";
 import { softRemove } from "../../../src/store/credential-removal.ts";
-import { fields } from "../../support/vault-fixture.ts";
+import { fields, newCredential } from "../../support/vault-fixture.ts";
 import { KEYS, tripwireScene } from "./tripwire-scene.ts";
 
 const said = (finding: { kind: string; value: { credential: string; version: number; stage: string } | null } | null) =>
@@ -107,6 +107,9 @@ test("tokens of sidekey, placeholders and what is too short or too long are no k
   const fmp = { host: "financialmodelingprep.com", route: "data" };
   assert.equal(tripwire.inspect(shown({ ...fmp, query: "apikey=demo" })), null);
   assert.equal(tripwire.inspect(shown({ ...fmp, query: "apikey=abcdefghijklmnopqrstuvwxyz01234" })), null);
+  // What the catalog only supposes a key to look like proves nothing.
+  const supposed = `eyJ${"hbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9".repeat(4)}.abc.def`;
+  assert.equal(tripwire.inspect(shown({ host: "api.taapi.io", route: "bulk", bodyKey: supposed })), null);
   assert.deepEqual(found, []);
   assert.equal(
     tripwire.inspect(shown({ ...fmp, query: "apikey=abcdefghijklmnopqrstuvwxyz012345" }))?.kind,
@@ -190,7 +193,13 @@ const value = fc.oneof(
 );
 
 test("whatever a client sends, it never throws, and costs a bounded number of fingerprints (property)", async (t: TestContext) => {
-  const { tripwire, shown, work, failures } = await tripwireScene(t);
+  const { tripwire, shown, work, failures, vault, view } = await tripwireScene(t);
+  const three = fields({ consumer_key: "c", access_token: "a", access_secret: "s" });
+  vault.addCredential(newCredential("three"), three, "ana");
+  view.refresh();
+  const keys = Object.values(KEYS).flatMap((key) => ["authorization", key]);
+  tripwire.inspect(shown({ fields: keys.map((text) => text.replace("canary", "nobody")) }));
+  assert.equal(work.fingerprints, 48, "of 6 alone, 30 pairs and 120 threes");
   let atMs = 1_700_000_000_000;
   fc.assert(
     fc.property(

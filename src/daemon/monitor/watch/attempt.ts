@@ -13,7 +13,7 @@ export interface Attempt {
   /** Null where the provider takes no key. */
   readonly credential: string | null;
   readonly result: AttemptResult;
-  /** What it was, for people: `upstream_timeout`, `status 503`. */
+  /** Why it failed, for people: `upstream_timeout`, `status 503`; empty when it did not. */
   readonly cause: string;
   readonly atMs: number;
 }
@@ -43,7 +43,7 @@ export function attemptOf(outcome: Outcome): Attempt | null {
   const { provider, host, credential, status, reason, atMs } = outcome;
   const result = provider === null ? null : resultOf(outcome);
   if (provider === null || result === null) return null;
-  const cause = outcome.outcome === "ok" ? `status ${status}` : (reason ?? outcome.outcome);
+  const cause = result !== "failed" ? "" : outcome.outcome === "ok" ? `status ${status}` : (reason ?? outcome.outcome);
   return { provider, host, credential, result, cause, atMs };
 }
 

@@ -86,6 +86,20 @@ test("while it lasts it is counted once a minute, and two minutes of health clos
   assert.deepEqual(one.changes, [`opened ${OBJECT}`]);
 });
 
+test("it stays failing while one in five requests fails", (t) => {
+  const one = scene(t);
+  one.seen("failed", 10);
+  for (let n = 0; n < 10; n++) {
+    one.pass(MINUTE);
+    one.seen("failed", 2);
+    one.seen("ok", 8);
+  }
+  assert.equal(open(one).length, 1);
+  one.seen("ok", 90);
+  one.pass(1_000);
+  assert.deepEqual(open(one), [], "few of many in two minutes are no failing provider");
+});
+
 test("nobody asking is no health; after an hour nothing is known any more", (t) => {
   const one = scene(t);
   one.seen("failed", 20);
