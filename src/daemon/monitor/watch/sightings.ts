@@ -34,7 +34,7 @@ export class Sightings {
 
   /** A request was for a route whose credential is a honeytoken; it was refused as for any other that cannot be used. */
   honeytoken({ credential, client, route, atMs }: HoneytokenUse): void {
-    const message = `${nameOf(client)} asked for route ${route}, which only a honeytoken (${credential}) is there for; find out what it looked for`;
+    const message = `${nameOf(client)} asked for route ${route}, for which honeytoken ${credential} would have been used; find out what it looked for`;
     this.#alerts.raise("honeytoken_used", baitOf(credential, client), "critical", message, atMs + LAPSE_MS);
   }
 }
