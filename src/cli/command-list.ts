@@ -18,6 +18,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
   ["client", async () => (await import("./commands/client.ts")).registerClient],
   ["policy", async () => (await import("./commands/policy.ts")).registerPolicy],
   ["usage", async () => (await import("./commands/usage.ts")).registerUsage],
+  ["alerts", async () => (await import("./commands/alerts.ts")).registerAlerts],
   ["requests", async () => (await import("./commands/requests.ts")).registerRequests],
   ["audit", async () => (await import("./commands/audit.ts")).registerAudit],
   ["vault", async () => (await import("./commands/vault.ts")).registerVault],

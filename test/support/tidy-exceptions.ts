@@ -52,7 +52,8 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/daemon-status.ts": "what `status` prints; test/cli/commands/up.test.ts",
   "src/daemon/daemon.ts":
     "the composition root: every test of test/e2e and test/guarantees runs it; test/e2e/lifecycle.test.ts",
-  "src/daemon/monitor/monitor.ts": "puts the parts together in a whole daemon; test/e2e/health.test.ts",
+  "src/daemon/monitor/alert-changes.ts": "how alerts.ts tells; test/daemon/monitor/alerts.test.ts",
+  "src/daemon/monitor/alert-kinds.ts": "a table, the same as the page's; test/docs/alerts.test.ts",
   "src/daemon/monitor/automatic-state.ts":
     "what an automatic rotation writes down; test/daemon/monitor/automatic-rotation.test.ts",
   "src/daemon/monitor/rotation-holders.ts":
@@ -78,6 +79,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/pipeline/limit-denied.ts": "the limiter's error; test/daemon/pipeline/limiter.test.ts",
   "src/daemon/pipeline/pipeline.ts": "the order of the stages, end to end; test/guarantees/g03-one-decision.test.ts",
   "src/daemon/pipeline/send.ts": "from a decided request to the wire; test/guarantees/g04-inject-last.test.ts",
+  "src/daemon/pipeline/tripwire-judge.ts": "what tripwire.ts asks; test/daemon/pipeline/tripwire.test.ts",
   "src/daemon/pipeline/tunnel.ts": "needs a tunnel; test/e2e/tunnel.test.ts",
   "src/daemon/setup-config.ts": "a step of setup.ts; test/daemon/setup.test.ts",
   "src/daemon/setup-data-dir.ts": "a step of setup.ts; test/daemon/setup.test.ts",

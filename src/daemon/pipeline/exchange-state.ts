@@ -121,6 +121,7 @@ export class ExchangeState {
       status: transfer.status,
       outcome: this.#outcome,
       reason: this.#reason,
+      meaning: null,
       bytesUp: transfer.bytesUp,
       bytesDown: transfer.bytesDown,
       totalMs: endedAt - incoming.arrivedAt,

@@ -1,5 +1,6 @@
 import type { Duplex, Readable } from "node:stream";
 import type { PolicySnapshot } from "../../policy/compile.ts";
+import type { TrafficMeaning } from "../../providers/classify-traffic.ts";
 
 /** How the client addressed sidekey; the same pipeline serves all of them. */
 export type RequestForm = "absolute" | "connect" | "origin" | "tunnel";
@@ -97,6 +98,8 @@ export interface Outcome {
   /** `ok` (a complete provider answer), an error code, or `truncated` / `client_closed`. */
   readonly outcome: string;
   readonly reason: string | null;
+  /** What the last answer says by the catalog's rules; null when there was none or nobody has looked. */
+  readonly meaning: TrafficMeaning | null;
   readonly bytesUp: number;
   readonly bytesDown: number;
   readonly totalMs: number;

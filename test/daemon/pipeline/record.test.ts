@@ -22,6 +22,7 @@ const outcome: Outcome = {
   status: 200,
   outcome: "ok",
   reason: null,
+  meaning: null,
   bytesUp: 10,
   bytesDown: 20,
   totalMs: 50.5,
