@@ -40,6 +40,11 @@ export function tokensPer(count: number, periodMs: number, more: Partial<BudgetS
   return { ...requestsPer(count, periodMs), name: "tokens", kind: "tokens", budget };
 }
 
+/** The same in nano-dollars. */
+export function usdPer(count: number, periodMs: number, more: Partial<BudgetSpec> = {}): LimitSpec {
+  return { ...tokensPer(count, periodMs, { unpriced: "deny", ...more }), name: "spend", kind: "usd" };
+}
+
 /** A call that is expected to use so many tokens, and at most so many. */
 export function tokens(expected: number, atMost: number | null = expected): Ask {
   return { tokens: { expected, atMost }, usd: null };
