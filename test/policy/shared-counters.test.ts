@@ -32,3 +32,26 @@ test("a shared counter with one size, and differing ones that are told apart, ar
     assert.deepEqual(problemsOf(withRoutes(limited("a", "app", same) + limited("b", "batch", other))), [], other);
   }
 });
+
+test("limits that share a budget agree about everything it promises", () => {
+  const limited = (id: string, client: string, more: string) =>
+    `  ${id}: { provider: p, credentials: [p-main], clients: [${client}], limits: [{ name: spend, per: [provider], ${more} }] }\n`;
+  const first = limited("a", "app", "usd: 25/day");
+  for (const same of ["usd: 25/day", "usd: 25.00/day, zone: UTC, warn: [95, 80, 50]", "tokens: 25/day"]) {
+    assert.deepEqual(problemsOf(withRoutes(first + limited("b", "batch", same))), [], same);
+  }
+  for (const other of [
+    "usd: 26/day",
+    "usd: 25/d",
+    "usd: 25/month",
+    "usd: 25/day, zone: Europe/Berlin",
+    "usd: 25/day, strict: true",
+    "usd: 25/day, unpriced: allow",
+    "usd: 25/day, warn: [90]",
+    "usd: 25/day, mode: shadow",
+  ]) {
+    const [problem = "", ...more] = problemsOf(withRoutes(first + limited("b", "batch", other)));
+    assert.match(problem, /counts together with limit spend of route a/, other);
+    assert.deepEqual(more, []);
+  }
+});

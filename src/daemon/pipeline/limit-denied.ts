@@ -1,4 +1,4 @@
-import { type Ask, type Misfit, wantedOf } from "../../policy/budget.ts";
+import type { Ask, Misfit } from "../../policy/budget.ts";
 import { amountText, budgetText } from "../../policy/budget-text.ts";
 import type { LimitSpec } from "../../policy/compile.ts";
 import type { LimitRequest, LimitTable } from "../../policy/limit.ts";
@@ -97,11 +97,11 @@ function budgetMessage({ denied, reason, ask }: Refusal, { remaining, resetMs }:
 }
 
 function needText(spec: LimitSpec, ask: Ask): string {
-  const wanted = wantedOf(spec, ask);
-  if (typeof wanted === "number") return `${spec.budget?.strict ? "up to" : "about"} ${amountText(spec, wanted)}`;
+  const strict = spec.budget?.strict === true;
   const estimate = spec.kind === "usd" ? ask.usd : ask.tokens;
-  const amount = (spec.budget?.strict ? estimate?.atMost : estimate?.expected) ?? 0;
-  return `${spec.budget?.strict ? "up to" : "about"} ${amountText(spec, Math.ceil(amount))}`;
+  const amount = (strict ? estimate?.atMost : estimate?.expected) ?? 0;
+  const text = Number.isFinite(amount) ? amountText(spec, Math.max(0, Math.ceil(amount))) : "more than can be counted";
+  return `${strict ? "up to" : "about"} ${text}`;
 }
 
 /** To the second, rounded up. */
