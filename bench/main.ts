@@ -2,13 +2,14 @@ import { ready } from "../src/store/crypto.ts";
 import { decideCost } from "./decide.ts";
 import { durability } from "./durability.ts";
 import { download, upload } from "./huge.ts";
+import { LIMIT_SETS, limitCost } from "./limits.ts";
 import { pipelineCost } from "./pipeline.ts";
 import { measure, memory, type Row, select } from "./suites.ts";
 import { type Bench, startBench, type Target } from "./targets.ts";
 import { vaultRows } from "./vault.ts";
 
 /**
- * `npm run bench [-- throughput latency large sse memory huge decide pipeline vault durability]`. Everything is compared side by side in one run, and
+ * `npm run bench [-- throughput latency large sse memory huge decide budgets pipeline vault durability]`. Everything is compared side by side in one run, and
  * only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
  */
 
@@ -20,12 +21,13 @@ const SUITES = [
   "memory",
   "huge",
   "decide",
+  "budgets",
   "pipeline",
   "vault",
   "durability",
 ] as const;
 /** Suites that need no proxies and no upstream. */
-const ALONE: readonly Suite[] = ["decide", "pipeline", "vault", "durability"];
+const ALONE: readonly Suite[] = ["decide", "budgets", "pipeline", "vault", "durability"];
 type Suite = (typeof SUITES)[number];
 
 const args = process.argv.slice(2);
@@ -41,6 +43,7 @@ const print = (line: string): void => {
 
 await ready();
 if (suites.includes("decide")) runDecide();
+if (suites.includes("budgets")) runBudgets();
 if (suites.includes("pipeline")) {
   print("\nSidekey's own stages, head parsed to outcome recorded: microseconds per exchange");
   print(`  ${(await pipelineCost(quick ? 20_000 : 100_000)).toFixed(1)} us`);
@@ -69,6 +72,12 @@ function runDecide(): void {
   print("\ndecide(): nanoseconds per decision");
   for (const routes of [10, 100, 1000, 5000])
     print(`  ${String(routes).padStart(5)} routes  ${decideCost(routes, 300_000).toFixed(0)} ns`);
+}
+
+function runBudgets(): void {
+  print("\nLimits and budgets: nanoseconds of the core to reserve and to settle");
+  for (const [name, specs] of LIMIT_SETS)
+    print(`  ${name.padEnd(42)} ${limitCost(specs, quick ? 50_000 : 300_000).toFixed(0)} ns`);
 }
 
 async function runDurability(): Promise<void> {

@@ -3,8 +3,8 @@ import type { CalendarUnit } from "./amount.ts";
 const DAY_MS = 86_400_000;
 /** No zone has been further from UTC than 16 hours, so a zone's midnight is always nearer to UTC's than this. */
 const REACH_MS = 18 * 3_600_000;
-/** Calendars that are kept; a policy rarely has more than a few zones. */
-const MAX_CALENDARS = 64;
+/** Zones that are kept for each unit; a policy rarely has more than a few. */
+const MAX_CALENDARS = 16;
 
 /** `[startUs, endUs)`, microseconds since the epoch. */
 export interface Period {
@@ -87,15 +87,19 @@ export class Calendar {
 
 /** The calendars that limits use. */
 export class Calendars {
-  readonly #known = new Map<string, Calendar>();
+  readonly #known: Readonly<Record<CalendarUnit, Map<string, Calendar>>> = {
+    day: new Map(),
+    week: new Map(),
+    month: new Map(),
+  };
 
   periodAt({ unit, zone }: { readonly unit: CalendarUnit; readonly zone: string }, us: number): Period {
-    const name = `${unit} ${zone}`;
-    let calendar = this.#known.get(name);
+    const zones = this.#known[unit];
+    let calendar = zones.get(zone);
     if (calendar === undefined) {
-      if (this.#known.size >= MAX_CALENDARS) this.#known.clear();
+      if (zones.size >= MAX_CALENDARS) zones.clear();
       calendar = new Calendar(unit, zone);
-      this.#known.set(name, calendar);
+      zones.set(zone, calendar);
     }
     return calendar.periodAt(us);
   }

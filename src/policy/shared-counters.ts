@@ -17,7 +17,7 @@ export function checkSharedCounters(routes: readonly Route[], report: Report): v
       if (other === undefined) continue;
       report.error(
         ["routes", route.id, "limits", index],
-        `counts together with limit ${spec.name} of route ${other.route.id}, which has other numbers or another mode; ` +
+        `counts together with limit ${spec.name} of route ${other.route.id}, which has other numbers or settings; ` +
           "write the same, rename one, or add route to per",
       );
     }

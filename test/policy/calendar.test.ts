@@ -157,7 +157,7 @@ test("the period is the one whose date the zone shows, found by looking at every
 test("many calendars are used side by side, more than are kept", () => {
   const calendars = new Calendars();
   const at = us("2026-06-15T12:00Z");
-  const zones = Array.from({ length: 26 }, (_, n) => `Etc/GMT${n < 12 ? `-${n + 1}` : `+${Math.min(12, n - 11)}`}`);
+  const zones = Array.from({ length: 24 }, (_, n) => `Etc/GMT${n < 12 ? `-${n + 1}` : `+${Math.min(12, n - 11)}`}`);
   for (let round = 0; round < 3; round++) {
     for (const zone of zones) {
       for (const unit of ["day", "week", "month"] as const) {

@@ -8,7 +8,7 @@ const PROBLEMS: readonly [sentence: string, routes: string, ...expected: string[
     "a shared counter with two sizes",
     "  a: { provider: p, credentials: [p-main], clients: [app], limits: [{ name: plan, per: [credential], requests: 5/s }] }\n" +
       "  b: { provider: p, credentials: [p-main], clients: [batch], limits: [{ name: plan, per: [credential], requests: 6/s }] }",
-    "policy.yaml:7 routes.b.limits[0]: counts together with limit plan of route a, which has other numbers or another mode; write the same, rename one, or add route to per",
+    "policy.yaml:7 routes.b.limits[0]: counts together with limit plan of route a, which has other numbers or settings; write the same, rename one, or add route to per",
   ],
 ];
 
