@@ -32,6 +32,8 @@ export interface BudgetSettled {
   readonly over: number;
   /** Per cents whose level this passed and that are to be told now. */
   readonly warn: readonly number[];
+  /** The limit that they are per cents of. */
+  readonly spec: LimitSpec;
 }
 
 /** The part of a budget that counts at one moment. */
@@ -67,6 +69,10 @@ export class BudgetBucket {
   readonly #open = new Set<Held>();
   #reserved = 0;
   #latestUs = Number.NEGATIVE_INFINITY;
+  /** The limit as it was at the last reservation. */
+  #spec: LimitSpec | null = null;
+  /** The one before, if its window was another one: calls that began under it may still reserve. */
+  #former: { readonly spec: LimitSpec; readonly untilUs: number } | null = null;
   #sliding = true;
   #keptUs = 1;
   #warned = new WarnedLevels();
@@ -94,8 +100,12 @@ export class BudgetBucket {
     return null;
   }
 
-  /** Holds `amount` for a call; only right when `readyAt` says now. */
+  /** Holds `amount` for a call; only right when `readyAt` says now. What the limit is now holds for all settling. */
   reserve(spec: LimitSpec, amount: number, nowUs: number): Held {
+    if (this.#spec !== null && !sameWindow(this.#spec, spec)) {
+      this.#former = { spec: this.#spec, untilUs: Math.max(nowUs, this.#latestUs) + this.#rules.leaseUs };
+    }
+    this.#spec = spec;
     const { timeUs } = this.#moveTo(spec, nowUs);
     const held: Held = { amount, deadlineUs: timeUs + this.#rules.leaseUs, lapsed: false };
     this.#open.add(held);
@@ -104,21 +114,23 @@ export class BudgetBucket {
   }
 
   /** @param used what the call has really used; null: nobody knows, so what it held stands */
-  settle(spec: LimitSpec, held: Held, used: number | null, nowUs: number): BudgetSettled {
+  settle(held: Held, used: number | null, nowUs: number): BudgetSettled {
+    const spec = this.#lastSpec();
     const { timeUs, cutoffUs } = this.#moveTo(spec, nowUs);
-    const before = this.#used;
+    const before = this.#view(spec, timeUs).used;
     const real = used ?? held.amount;
     this.#free(held);
     const stillCounted = held.lapsed && held.deadlineUs > cutoffUs ? held.amount : 0;
-    this.#add({ atUs: timeUs, amount: Math.max(0, real - stillCounted) }, sliceOf(spec.periodMs * 1000));
-    const use = { before, after: this.#used };
+    const amount = Math.max(0, real - stillCounted);
+    this.#add({ atUs: timeUs, amount }, sliceOf(spec.periodMs * 1000));
+    const use = { before, after: before + amount };
     const warn = this.#warned.moved(spec.budget?.warn ?? [], spec.count, use, { nowUs: timeUs, cutoffUs });
-    return { over: Math.max(0, real - held.amount), warn };
+    return { over: Math.max(0, real - held.amount), warn, spec };
   }
 
   /** For a call that was not made: it is as if it had not been reserved. */
-  refund(spec: LimitSpec, held: Held, nowUs: number): void {
-    this.#moveTo(spec, nowUs);
+  refund(held: Held, nowUs: number): void {
+    this.#moveTo(this.#lastSpec(), nowUs);
     this.#free(held);
   }
 
@@ -217,23 +229,39 @@ export class BudgetBucket {
     const { cutoffUs, endUs } = this.#window(spec, timeUs);
     this.#latestUs = timeUs;
     this.#sliding = endUs === null;
-    this.#keptUs = spec.periodMs * 1000 + (endUs === null ? 0 : CALENDAR_SLACK_US);
+    this.#keptUs = keptOf(spec);
     this.#text = null;
+    const forgetUs = this.#former === null ? cutoffUs : Math.min(cutoffUs, this.#formerCutoff(timeUs));
     let expired = 0;
     for (const { atUs, amount } of this.#slices) {
-      if (atUs > cutoffUs) break;
+      if (atUs > forgetUs) break;
       this.#used -= amount;
       expired++;
     }
     if (expired > 0) this.#slices.splice(0, expired);
     for (const held of this.#open) {
-      if (held.deadlineUs > timeUs) break;
+      const { deadlineUs, amount } = held;
+      if (deadlineUs > timeUs) break;
       this.#free(held);
       held.lapsed = true;
-      if (held.deadlineUs > cutoffUs)
-        this.#add({ atUs: held.deadlineUs, amount: held.amount }, sliceOf(spec.periodMs * 1000));
+      if (deadlineUs > forgetUs) this.#add({ atUs: deadlineUs, amount }, sliceOf(spec.periodMs * 1000));
     }
     return { timeUs, cutoffUs };
+  }
+
+  /** A policy change must not make the bucket forget what only the other window has left behind. */
+  #formerCutoff(timeUs: number): number {
+    if (this.#former === null || timeUs >= this.#former.untilUs) {
+      this.#former = null;
+      return Number.POSITIVE_INFINITY;
+    }
+    this.#keptUs = Math.max(this.#keptUs, keptOf(this.#former.spec));
+    return this.#window(this.#former.spec, timeUs).cutoffUs;
+  }
+
+  #lastSpec(): LimitSpec {
+    if (this.#spec === null) throw new Error("internal: nothing was reserved of this budget");
+    return this.#spec;
   }
 
   #free(held: Held): void {
@@ -277,4 +305,14 @@ export class BudgetBucket {
 
 function sliceOf(periodUs: number): number {
   return Math.ceil(periodUs / SLICES_PER_PERIOD);
+}
+
+/** How long a use may matter: a period, and for a calendar's the longest there is. */
+function keptOf({ periodMs, budget }: LimitSpec): number {
+  return periodMs * 1000 + (budget?.calendar ? CALENDAR_SLACK_US : 0);
+}
+
+function sameWindow(a: LimitSpec, b: LimitSpec): boolean {
+  const [one, other] = [a.budget?.calendar, b.budget?.calendar];
+  return a.periodMs === b.periodMs && one?.unit === other?.unit && one?.zone === other?.zone;
 }

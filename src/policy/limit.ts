@@ -200,9 +200,9 @@ export class LimitTable {
         this.#free(key, bucket);
         continue;
       }
-      const { over, warn } = bucket.settle(spec, held, usedOf(spec, used), clock);
+      const { over, warn, spec: current } = bucket.settle(held, usedOf(spec, used), clock);
       if (over > 0 && spec.budget?.strict) overruns.push({ spec, key, over });
-      for (const percent of warn) warnings.push(warningOf({ spec, key }, percent, bucket, clock, nowUs));
+      for (const percent of warn) warnings.push(warningOf({ spec: current, key }, percent, bucket, clock, nowUs));
     }
     return { warnings, overruns };
   }
@@ -274,8 +274,8 @@ export class LimitTable {
   }
 
   /** Gives back all but the requests, which were sent. */
-  #giveUp({ spec, key, bucket, held }: Taken, clock: number): void {
-    if (held !== null && bucket instanceof BudgetBucket) bucket.refund(spec, held, clock);
+  #giveUp({ key, bucket, held }: Taken, clock: number): void {
+    if (held !== null && bucket instanceof BudgetBucket) bucket.refund(held, clock);
     else this.#free(key, bucket);
   }
 

@@ -19,7 +19,7 @@ const left = (bucket: BudgetBucket, nowUs: number, spec: LimitSpec = SPEC) => bu
 /** A bucket in which calls used `amount` at each of these times. */
 function used(spec: LimitSpec, amount: number, ...times: number[]): BudgetBucket {
   const bucket = new BudgetBucket(LONG);
-  for (const at of times) bucket.settle(spec, bucket.reserve(spec, amount, at), amount, at);
+  for (const at of times) bucket.settle(bucket.reserve(spec, amount, at), amount, at);
   return bucket;
 }
 
@@ -30,11 +30,11 @@ test("what is reserved counts at once; settling replaces it with what was used",
   assert.equal(bucket.readyAt(SPEC, 10, 0), 0);
   assert.equal(bucket.readyAt(SPEC, 11, 0), null, "a call in flight has to settle first");
   const [less, more, unknown] = calls as [Held, Held, Held];
-  assert.deepEqual(bucket.settle(SPEC, less, 5, 1), { over: 0, warn: [] });
+  assert.deepEqual(bucket.settle(less, 5, 1), { over: 0, warn: [], spec: SPEC });
   assert.equal(left(bucket, 1), 45);
-  assert.deepEqual(bucket.settle(SPEC, more, 32, 2), { over: 2, warn: [] });
+  assert.deepEqual(bucket.settle(more, 32, 2), { over: 2, warn: [], spec: SPEC });
   assert.equal(left(bucket, 2), 43);
-  bucket.settle(SPEC, unknown, null, 3);
+  bucket.settle(unknown, null, 3);
   assert.equal(left(bucket, 3), 43);
   assert.equal(bucket.remaining(SPEC, 3).used, 57);
 });
@@ -42,14 +42,14 @@ test("what is reserved counts at once; settling replaces it with what was used",
 test("a refund is as if nothing had been reserved", () => {
   const bucket = used(SPEC, 10, 5);
   const before = left(bucket, 6);
-  bucket.refund(SPEC, bucket.reserve(SPEC, 80, 6), 7);
+  bucket.refund(bucket.reserve(SPEC, 80, 6), 7);
   assert.equal(left(bucket, 7), before);
 });
 
 test("a use leaves a sliding window one period after the settling, not after the reserving", () => {
   const bucket = new BudgetBucket(RULES);
   const call = bucket.reserve(SPEC, 100, 0);
-  bucket.settle(SPEC, call, 100, 50 * MS);
+  bucket.settle(call, 100, 50 * MS);
   assert.equal(bucket.readyAt(SPEC, 1, 119 * MS), 170 * MS);
   assert.equal(left(bucket, 170 * MS - 1), 0);
   assert.equal(left(bucket, 170 * MS), 100);
@@ -79,13 +79,13 @@ test("looking changes nothing", () => {
 test("a calendar's budget is whole again when its next period begins, and not before", () => {
   const bucket = new BudgetBucket(LONG);
   const at = us("2026-10-25T12:00Z");
-  bucket.settle(BERLIN, bucket.reserve(BERLIN, 100, at), 100, at);
+  bucket.settle(bucket.reserve(BERLIN, 100, at), 100, at);
   const midnight = us("2026-10-25T23:00Z");
   assert.equal(bucket.readyAt(BERLIN, 1, at), midnight);
   assert.deepEqual(bucket.remaining(BERLIN, at), { used: 100, remaining: 0, fullAtUs: midnight });
   assert.equal(left(bucket, midnight - 1, BERLIN), 0);
   assert.equal(left(bucket, midnight, BERLIN), 100);
-  bucket.settle(BERLIN, bucket.reserve(BERLIN, 100, midnight), 30, midnight);
+  bucket.settle(bucket.reserve(BERLIN, 100, midnight), 30, midnight);
   assert.equal(left(bucket, midnight, BERLIN), 70, "the first moment of a day is in it");
 });
 
@@ -96,7 +96,7 @@ test("a call that runs over a calendar's edge counts in both periods", () => {
   assert.equal(left(bucket, midnight - 1, BERLIN), 40);
   assert.equal(left(bucket, midnight, BERLIN), 40);
   assert.equal(bucket.readyAt(BERLIN, 50, midnight - 1), null, "the next period does not help while it runs");
-  bucket.settle(BERLIN, call, 10, midnight + 5);
+  bucket.settle(call, 10, midnight + 5);
   assert.equal(left(bucket, midnight + 5, BERLIN), 90);
 });
 
@@ -116,12 +116,12 @@ test("whether a bucket was touched when a lease ended makes no difference", () =
   const touched = new BudgetBucket(RULES);
   const untouched = new BudgetBucket(RULES);
   for (const bucket of [touched, untouched]) {
-    bucket.settle(SPEC, bucket.reserve(SPEC, 10, 0), 10, 950 * MS + 1);
+    bucket.settle(bucket.reserve(SPEC, 10, 0), 10, 950 * MS + 1);
     bucket.reserve(SPEC, 20, 3);
     bucket.reserve(SPEC, 30, 60 * MS);
   }
   for (const at of [1000 * MS, 1001 * MS, 1059 * MS, 1060 * MS, 1071 * MS, 1119 * MS, 1121 * MS, 1180 * MS]) {
-    touched.refund(SPEC, touched.reserve(SPEC, 0, at), at);
+    touched.refund(touched.reserve(SPEC, 0, at), at);
     assert.deepEqual(touched.remaining(SPEC, at), untouched.remaining(SPEC, at), `${at}`);
     assert.equal(touched.readyAt(SPEC, 95, at), untouched.readyAt(SPEC, 95, at), `${at}`);
   }
@@ -131,7 +131,7 @@ test("a figure that comes after the lease adds what it has in excess, or all onc
   const late = (real: number | null, at: number): number => {
     const bucket = new BudgetBucket(RULES);
     const call = bucket.reserve(SPEC, 50, 0);
-    bucket.settle(SPEC, call, real, at);
+    bucket.settle(call, real, at);
     return 100 - left(bucket, at);
   };
   assert.equal(late(60, 1100 * MS), 60);
@@ -140,17 +140,17 @@ test("a figure that comes after the lease adds what it has in excess, or all onc
   assert.equal(late(60, 1120 * MS), 60);
   assert.equal(late(20, 1120 * MS), 20);
   const bucket = new BudgetBucket(RULES);
-  bucket.refund(SPEC, bucket.reserve(SPEC, 50, 0), 1100 * MS);
+  bucket.refund(bucket.reserve(SPEC, 50, 0), 1100 * MS);
   assert.equal(left(bucket, 1100 * MS), 50, "too late to take back");
 });
 
 test("after a crash what calls held counts as used, and the old process changes nothing any more", () => {
   const before = new BudgetBucket(RULES);
-  before.settle(SPEC, before.reserve(SPEC, 10, 0), 10, 1 * MS);
+  before.settle(before.reserve(SPEC, 10, 0), 10, 1 * MS);
   const lost = before.reserve(SPEC, 40, 2 * MS);
   const after = BudgetBucket.importState(before.exportState() ?? "", 50 * MS, RULES);
   assert.ok(after);
-  before.settle(SPEC, lost, 90, 51 * MS);
+  before.settle(lost, 90, 51 * MS);
   assert.equal(left(after, 50 * MS), 50);
   assert.equal(after.remaining(SPEC, 50 * MS).used, 50);
   assert.equal(left(after, 121 * MS), 60);
@@ -175,7 +175,7 @@ test("a clock set back over a restart: a sliding window moves with it, a calenda
   assert.ok(back);
   assert.equal(left(back, today, BERLIN), 40);
   assert.equal(back.readyAt(BERLIN, 50, today), us("2026-06-16T22:00Z"));
-  back.settle(BERLIN, back.reserve(BERLIN, 10, today), 10, today);
+  back.settle(back.reserve(BERLIN, 10, today), 10, today);
   assert.equal(left(back, us("2026-06-16T21:59Z"), BERLIN), 30);
   assert.equal(left(back, us("2026-06-16T22:00Z"), BERLIN), 100);
 });
@@ -209,13 +209,29 @@ test("a changed limit goes on from what was used", () => {
   assert.equal(left(daily, us("2026-06-30T12:00Z"), month), 40);
 });
 
+test("a call that began before a change of the period does not make the budget forget", () => {
+  const minute = tokensPer(100, 60_000);
+  const day = tokensPer(100, 86_400_000);
+  const bucket = new BudgetBucket(LONG);
+  const old = bucket.reserve(minute, 5, 0);
+  bucket.settle(bucket.reserve(day, 40, 1), 40, 2);
+  bucket.settle(old, 5, HOUR / 2);
+  assert.equal(left(bucket, HOUR / 2, day), 55);
+  // One that waited in a queue meanwhile reserves under the old limit, after the change.
+  bucket.settle(bucket.reserve(minute, 10, HOUR / 2), 10, HOUR / 2);
+  bucket.refund(bucket.reserve(day, 1, HOUR), HOUR);
+  assert.equal(left(bucket, HOUR, day), 45);
+  assert.equal(left(bucket, HOUR, minute), 100);
+  assert.ok(bucket.idleAt() > 24 * HOUR);
+});
+
 test("a bucket may be forgotten once nothing in it counts", () => {
   assert.equal(new BudgetBucket(RULES).idleAt(), Number.NEGATIVE_INFINITY);
   assert.equal(used(SPEC, 10, 7).idleAt(), 120 * MS + 7);
   const open = new BudgetBucket(RULES);
   const call = open.reserve(SPEC, 10, 7);
   assert.equal(open.idleAt(), 1120 * MS + 7);
-  open.refund(SPEC, call, 9);
+  open.refund(call, 9);
   assert.equal(open.idleAt(), 9);
   const day = used(BERLIN, 10, us("2026-10-24T22:00Z"));
   assert.ok(day.idleAt() >= us("2026-10-25T23:00Z"), "a day of 25 hours");
@@ -225,16 +241,16 @@ test("a bucket may be forgotten once nothing in it counts", () => {
 test("no figure makes the sums inexact", () => {
   const spec = tokensPer(1e15, 120);
   const bucket = new BudgetBucket(RULES);
-  for (let n = 0; n < 50; n++) bucket.settle(spec, bucket.reserve(spec, 1, n * MS), 1e15 - n, n * MS);
+  for (let n = 0; n < 50; n++) bucket.settle(bucket.reserve(spec, 1, n * MS), 1e15 - n, n * MS);
   assert.equal(left(bucket, 50 * MS, spec), 0);
   assert.equal(left(bucket, 170 * MS, spec), 1e15);
-  bucket.settle(spec, bucket.reserve(spec, 3, 171 * MS), 3, 171 * MS);
+  bucket.settle(bucket.reserve(spec, 3, 171 * MS), 3, 171 * MS);
   assert.equal(left(bucket, 171 * MS, spec), 1e15 - 3);
 });
 
 test("memory follows the window and not the traffic", () => {
   const bucket = new BudgetBucket(RULES);
-  for (let at = 0; at < 2000 * MS; at += 50) bucket.settle(SPEC, bucket.reserve(SPEC, 0, at), 1, at);
+  for (let at = 0; at < 2000 * MS; at += 50) bucket.settle(bucket.reserve(SPEC, 0, at), 1, at);
   assert.ok(JSON.parse(bucket.exportState() ?? "").used.length <= 121);
   for (let at = 2000 * MS; at < 2900 * MS; at += 30) bucket.reserve(SPEC, 1, at);
   assert.ok(JSON.parse(bucket.exportState() ?? "").open.length <= 901);
@@ -244,8 +260,7 @@ test("settling tells which levels were passed, once per window, over a restart t
   const spec = { ...BERLIN, budget: { ...BERLIN.budget, warn: [50, 80] } } as LimitSpec;
   const at = us("2026-06-15T12:00Z");
   let bucket = new BudgetBucket(LONG);
-  const use = (amount: number, nowUs: number) =>
-    bucket.settle(spec, bucket.reserve(spec, amount, nowUs), amount, nowUs).warn;
+  const use = (amount: number, nowUs: number) => bucket.settle(bucket.reserve(spec, amount, nowUs), amount, nowUs).warn;
   assert.deepEqual(use(49, at), []);
   assert.deepEqual(use(1, at), [50]);
   bucket = BudgetBucket.importState(bucket.exportState() ?? "", at, LONG) ?? assert.fail();

@@ -32,7 +32,7 @@ test("a full table says when a counter will be idle, and a budget in use is not"
   const held = budget.reserve(TOKENS, 5, 0);
   const request = { spec: PLAN, key: "b" };
   assert.deepEqual(counters.shortage([request], 10), { request, endsUs: 2_000_000 }, "its lease and a period");
-  budget.settle(TOKENS, held, 5, 20);
+  budget.settle(held, 5, 20);
   assert.deepEqual(counters.shortage([request], 30), { request, endsUs: 1_000_020 });
   assert.equal(counters.shortage([request], 1_000_020), null);
   assert.equal(counters.shortage([{ spec: TOKENS, key: "a" }], 30), null);
