@@ -117,7 +117,7 @@ export class BudgetBucket {
   settle(held: Held, used: number | null, nowUs: number): BudgetSettled {
     const spec = this.#lastSpec();
     const { timeUs, cutoffUs } = this.#moveTo(spec, nowUs);
-    const before = this.#view(spec, timeUs).used;
+    const before = this.#former === null ? this.#used : this.#view(spec, timeUs).used;
     const real = used ?? held.amount;
     this.#free(held);
     const stillCounted = held.lapsed && held.deadlineUs > cutoffUs ? held.amount : 0;

@@ -92,6 +92,7 @@ export class LimitCounters {
 
   /** The first limit without a counter, and how many counters would be too many. */
   #missing(requests: readonly LimitRequest[]): { first: LimitRequest | null; excess: number } {
+    if (this.#buckets.size + requests.length <= this.#max) return { first: null, excess: 0 };
     const missing = requests.filter(({ spec, key }) => spec.mode === "enforce" && this.find(spec, key) === undefined);
     const count = missing.length < 2 ? missing.length : new Set(missing.map(({ key }) => key)).size;
     return { first: missing[0] ?? null, excess: this.#buckets.size + count - this.#max };
