@@ -3,6 +3,7 @@ import { decideCost } from "./decide.ts";
 import { durability } from "./durability.ts";
 import { POLICY_UNSCRUBBED } from "./fixture.ts";
 import { download, upload } from "./huge.ts";
+import { LIMIT_SETS, limitCost } from "./limits.ts";
 import { pipelineCost } from "./pipeline.ts";
 import { scrubSpeeds } from "./scrub.ts";
 import { measure, memory, type Row, select } from "./suites.ts";
@@ -10,7 +11,7 @@ import { type Bench, sidekeyTargets, startBench, type Target } from "./targets.t
 import { vaultRows } from "./vault.ts";
 
 /**
- * `npm run bench [-- throughput latency scrub large sse memory huge decide pipeline vault durability]`. Everything is compared side by side in one run, and
+ * `npm run bench [-- throughput latency scrub large sse memory huge decide budgets pipeline vault durability]`. Everything is compared side by side in one run, and
  * only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
  */
 
@@ -23,12 +24,13 @@ const SUITES = [
   "memory",
   "huge",
   "decide",
+  "budgets",
   "pipeline",
   "vault",
   "durability",
 ] as const;
 /** Suites that need no proxies and no upstream. */
-const ALONE: readonly Suite[] = ["decide", "pipeline", "vault", "durability"];
+const ALONE: readonly Suite[] = ["decide", "budgets", "pipeline", "vault", "durability"];
 type Suite = (typeof SUITES)[number];
 
 const args = process.argv.slice(2);
@@ -44,6 +46,7 @@ const print = (line: string): void => {
 
 await ready();
 if (suites.includes("decide")) runDecide();
+if (suites.includes("budgets")) runBudgets();
 if (suites.includes("pipeline")) {
   print("\nSidekey's own stages, head parsed to outcome recorded: microseconds per exchange");
   print(`  ${(await pipelineCost(quick ? 20_000 : 100_000)).toFixed(1)} us`);
@@ -73,6 +76,12 @@ function runDecide(): void {
   print("\ndecide(): nanoseconds per decision");
   for (const routes of [10, 100, 1000, 5000])
     print(`  ${String(routes).padStart(5)} routes  ${decideCost(routes, 300_000).toFixed(0)} ns`);
+}
+
+function runBudgets(): void {
+  print("\nLimits and budgets: nanoseconds of the core to reserve and to settle");
+  for (const [name, specs] of LIMIT_SETS)
+    print(`  ${name.padEnd(42)} ${limitCost(specs, quick ? 50_000 : 300_000).toFixed(0)} ns`);
 }
 
 async function runDurability(): Promise<void> {

@@ -76,7 +76,6 @@ export const COVERED_ELSEWHERE: Exceptions = {
     "needs real upstreams; test/guarantees/g05-vetted-dial.test.ts and test/e2e/upstream-proxy.test.ts",
   "src/daemon/pipeline/exchange.ts": "types only; test/daemon/pipeline/exchange-state.test.ts",
   "src/daemon/pipeline/forward.ts": "needs real streams; test/e2e/streaming.test.ts",
-  "src/daemon/pipeline/limit-denied.ts": "the limiter's error; test/daemon/pipeline/limiter.test.ts",
   "src/daemon/pipeline/pipeline.ts": "the order of the stages, end to end; test/guarantees/g03-one-decision.test.ts",
   "src/daemon/pipeline/send.ts": "from a decided request to the wire; test/guarantees/g04-inject-last.test.ts",
   "src/daemon/pipeline/tripwire-judge.ts": "what tripwire.ts asks; test/daemon/pipeline/tripwire.test.ts",

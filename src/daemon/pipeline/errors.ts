@@ -12,6 +12,7 @@ export const ERROR_STATUS = {
   body_too_large: 413,
   expectation_failed: 417,
   authority_mismatch: 421,
+  budget_exceeded: 429,
   limit_exceeded: 429,
   headers_too_large: 431,
   client_closed: 499,

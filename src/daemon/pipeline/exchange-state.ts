@@ -98,7 +98,7 @@ export class ExchangeState {
   release(): void {
     this.injection?.release();
     if (!this.transfer.sent) this.hold?.refund();
-    else this.hold?.release();
+    else this.hold?.release(null);
   }
 
   outcome(): Outcome {

@@ -1,3 +1,4 @@
+import { NOTHING_KNOWN } from "../../policy/budget.ts";
 import type { PolicySnapshot, Route } from "../../policy/compile.ts";
 import { type Decision, decide } from "../../policy/decide.ts";
 import { bucketKey } from "../../policy/limit.ts";
@@ -125,7 +126,8 @@ function reserve(route: Route, x: ExchangeState, options: PipelineOptions): Prom
     user: x.identity.user,
   };
   const wanted = route.limits.map((spec) => ({ spec, key: bucketKey(spec, ids) }));
-  const reserved = options.limiter.reserve(wanted, () => x.clientGone());
+  const caller = { client: x.identity.client, ask: NOTHING_KNOWN, gone: () => x.clientGone() };
+  const reserved = options.limiter.reserve(wanted, caller);
   if (reserved instanceof Promise) return waitFor(reserved, route, x, options);
   x.hold = reserved;
   return null;
