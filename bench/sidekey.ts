@@ -81,6 +81,7 @@ function config(home: string, dataDir: string, plan: Plan): Config {
     unlock: [],
     policyFile: join(home, "policy.yaml"),
     providersDir: join(home, "providers"),
+    pricesFile: join(home, "prices.yaml"),
     upstream: {
       hosts: new Map([[HOST, { address: "127.0.0.1", port: plan.upstreamPort, ca: plan.caPem }]]),
       proxy: null,

@@ -17,6 +17,7 @@ const COMMANDS: ReadonlyMap<string, () => Promise<Register>> = new Map([
   ["seal", async () => (await import("./commands/seal.ts")).registerSeal],
   ["client", async () => (await import("./commands/client.ts")).registerClient],
   ["policy", async () => (await import("./commands/policy.ts")).registerPolicy],
+  ["prices", async () => (await import("./commands/prices.ts")).registerPrices],
   ["usage", async () => (await import("./commands/usage.ts")).registerUsage],
   ["alerts", async () => (await import("./commands/alerts.ts")).registerAlerts],
   ["requests", async () => (await import("./commands/requests.ts")).registerRequests],

@@ -207,6 +207,7 @@ function testConfig(home: string, dataDir: string, policyFile: string, options: 
     unlock: [],
     policyFile,
     providersDir: providersDir(home, options),
+    pricesFile: join(home, "prices.yaml"),
     upstream: { hosts, proxy: null },
     monitor: { checkMs: null },
     secretsIdleMs: 200,

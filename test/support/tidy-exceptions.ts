@@ -42,6 +42,8 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/cli/open-vault.ts": "opens the vault for commands; test/cli/commands/init.test.ts",
   "src/cli/policy-fixtures.ts": "the fixtures of `policy test`; test/cli/commands/policy.test.ts",
   "src/cli/policy-source.ts": "reads the policy for commands; test/cli/commands/policy.test.ts",
+  "src/cli/price-file.ts":
+    "reads the prices for commands; test/cli/commands/prices.test.ts and test/cli/commands/policy.test.ts",
   "src/cli/rotation-text.ts": "what `credential` says of a rotation; test/cli/commands/credential-rotate.test.ts",
   "src/cli/prepare.ts": "set-up before `up` and `init`; test/cli/commands/init.test.ts",
   "src/daemon/base.ts": "a part of the composition root; test/e2e/lifecycle.test.ts",
@@ -91,6 +93,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/submission-check.ts": "a submission against the catalog; test/daemon/submissions.test.ts",
   "src/policy/schema-limit.ts": "a part of the schema; test/policy/schema.test.ts",
   "src/policy/schema-value.ts": "the leaves of the schema; test/policy/schema.test.ts",
+  "src/policy/shape-problem.ts": "what zod found, in words; test/policy/parse.test.ts",
   "src/providers/auth/": "every encoding is tried through its plan; test/providers/auth/plan.test.ts",
   "src/providers/build-provider.ts": "from file to Provider; test/providers/schema.test.ts",
   "src/providers/carrier-match.ts": "the matcher behind carriers.ts; test/providers/carriers.test.ts",
