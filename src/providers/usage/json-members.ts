@@ -51,7 +51,7 @@ export class JsonMembers<K extends string> {
   #values: (Buffer | null)[];
   #sizes: number[];
   #counts: number[];
-  #repeated = false;
+  #doubtful = false;
   /** The serial of the object in which a node was last seen, by the node's id. */
   readonly #seen: number[] = [];
   #serial = 0;
@@ -92,9 +92,9 @@ export class JsonMembers<K extends string> {
     return this.#counts[this.#at(name)] ?? 0;
   }
 
-  /** Whether an object had a name twice that a path asks for: two parsers could read it differently. */
-  get repeated(): boolean {
-    return this.#repeated;
+  /** Whether another reader may see something else: a name that came twice in an object, a value that was too long. */
+  get doubtful(): boolean {
+    return this.#doubtful;
   }
 
   get complete(): boolean {
@@ -111,7 +111,7 @@ export class JsonMembers<K extends string> {
     this.#values.fill(null);
     this.#sizes.fill(0);
     this.#counts.fill(0);
-    this.#repeated = false;
+    this.#doubtful = false;
     this.#levels = [];
     this.#node = this.#set.root;
     this.#brackets = [];
@@ -286,6 +286,7 @@ export class JsonMembers<K extends string> {
     const node = this.#node;
     if (node && node.members.length > 0) {
       const raw = node.captures ? this.#taken(chunk, to, MAX_CAPTURE_BYTES) : null;
+      if (node.captures && raw === null) this.#doubtful = true;
       const size = this.#length + to - this.#from - 2;
       for (const member of node.members) {
         const take = this.#set.members[member]?.take;
@@ -316,7 +317,7 @@ export class JsonMembers<K extends string> {
     this.#node = known ?? level?.node.other ?? null;
     if (!known || !level) return;
     if (this.#seen[known.id] === level.serial) {
-      this.#repeated = true;
+      this.#doubtful = true;
       for (const member of known.values) this.#values[member] = null;
     }
     this.#seen[known.id] = level.serial;

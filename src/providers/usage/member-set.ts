@@ -42,7 +42,11 @@ export interface MemberSet<K extends string> {
   readonly root: MemberNode;
 }
 
-export function memberSet<K extends string>(members: Readonly<Record<K, Member>>): MemberSet<K> {
+/** @param known names at the top that are read for nothing but not to be among the others */
+export function memberSet<K extends string>(
+  members: Readonly<Record<K, Member>>,
+  known: readonly string[] = [],
+): MemberSet<K> {
   let nodes = 0;
   const newNode = (): MemberNode => {
     return { id: nodes++, named: new Map(), each: null, other: null, members: [], values: [], captures: false };
@@ -62,13 +66,20 @@ export function memberSet<K extends string>(members: Readonly<Record<K, Member>>
     if (member.take === "value") node.values.push(at);
     if (member.take === "value" || member.equals !== null) node.captures = true;
   }
+  for (const name of known) childOf(root, name, newNode);
   return { index, members: list, root };
 }
 
 function childOf(node: MemberNode, step: string, newNode: () => MemberNode): MemberNode {
-  if (step === EACH) return (node.each ??= newNode());
-  if (step === OTHER) return (node.other ??= newNode());
-  const known = node.named.get(step) ?? newNode();
-  node.named.set(step, known);
-  return known;
+  if (step === EACH) node.each ??= newNode();
+  else if (step === OTHER) node.other ??= newNode();
+  else if (!node.named.has(step)) node.named.set(step, newNode());
+  const child = step === EACH ? node.each : step === OTHER ? node.other : node.named.get(step);
+  if (!child) throw new Error(`internal: no place for ${step}`);
+  return child;
+}
+
+/** Names in a text, for long lists. */
+export function wordsOf(text: string): readonly string[] {
+  return text.trim().split(/\s+/);
 }

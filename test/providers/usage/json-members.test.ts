@@ -47,10 +47,10 @@ function result(members: JsonMembers<Name>): Read {
     values[name] = members.value(name)?.toString() ?? null;
   }
   const numbers = [members.size("text"), members.count("items"), members.count("calls"), members.count("unknown")];
-  return { values, numbers, state: [members.complete, members.broken, members.repeated] };
+  return { values, numbers, state: [members.complete, members.broken, members.doubtful] };
 }
 
-const usageOf = (json: string): string | null => read(Buffer.from(json)).values["usage"] ?? null;
+const usageOf = (json: string): string | null => read(Buffer.from(json)).values.usage ?? null;
 
 describe("members of a JSON document", () => {
   test("are read at their path and nowhere else", () => {
@@ -61,10 +61,10 @@ describe("members of a JSON document", () => {
     assert.equal(usageOf('{"usage ":1,"Usage":2,"usag":3,"usages":4}'), null);
     assert.equal(usageOf('{"a":{"response":{"usage":1}},"response":[{"usage":2}]}'), null);
     const nested = read(Buffer.from('{"response":{"id":"x","usage":{"t":[1,{"usage":2}]}},"usageMetadata":1}'));
-    assert.equal(nested.values["nested"], '{"t":[1,{"usage":2}]}');
-    assert.equal(nested.values["each"], null);
+    assert.equal(nested.values.nested, '{"t":[1,{"usage":2}]}');
+    assert.equal(nested.values.each, null);
     assert.equal(
-      read(Buffer.from('[{"usageMetadata":1},[{"usageMetadata":5}],{"usageMetadata":2},3]')).values["each"],
+      read(Buffer.from('[{"usageMetadata":1},[{"usageMetadata":5}],{"usageMetadata":2},3]')).values.each,
       "2",
     );
   });
@@ -79,7 +79,7 @@ describe("members of a JSON document", () => {
   test("the last one of a name wins, and it is noticed that it came twice", () => {
     assert.equal(usageOf('{"usage":1,"usage":2}'), "2");
     const shadowed = read(Buffer.from('{"response":{"usage":1},"response":{"id":2}}'));
-    assert.equal(shadowed.values["nested"], null);
+    assert.equal(shadowed.values.nested, null);
     assert.equal(shadowed.state[2], true);
     assert.equal(read(Buffer.from('[{"usageMetadata":1},{"usageMetadata":1}]')).state[2], false);
     assert.equal(read(Buffer.from('{"x":1,"x":2,"usage":3}')).state[2], false);
@@ -98,7 +98,7 @@ describe("members of a JSON document", () => {
     const big = `"${"x".repeat(MAX_CAPTURE_BYTES)}"`;
     for (const splits of [[], [20], [10, 5000, 9000, 16_000]]) {
       const { values } = read(Buffer.from(`{"usage":${big},"model":"m"}`), splits);
-      assert.deepEqual([values["usage"], values["model"]], [null, '"m"']);
+      assert.deepEqual([values.usage, values.model], [null, '"m"']);
     }
     assert.equal(usageOf(`{"usage":1,"usage":${big}}`), null);
     assert.equal(usageOf(`{"usage":"${"x".repeat(MAX_CAPTURE_BYTES - 2)}"}`)?.length, MAX_CAPTURE_BYTES);
@@ -119,7 +119,7 @@ describe("members of a JSON document", () => {
       ',"a":"\n"}',
     ]) {
       const { values, state } = read(Buffer.from(`{"usage":5,"model":"m"${rest},"usage":6}`));
-      assert.deepEqual([values["model"], values["usage"]], ['"m"', "5"], rest);
+      assert.deepEqual([values.model, values.usage], ['"m"', "5"], rest);
       assert.equal(state[0] && !state[1] && rest !== "}}", false, rest);
     }
     for (const text of ["", " ", "nonsense", "<html>", "}", ",", '"', ":", "\u0000", '{"usage":', '{"usage":1']) {
@@ -133,11 +133,11 @@ describe("members of a JSON document", () => {
     const lines = Buffer.from('{"usage":1,"usage":2}\n{"model":"m"}');
     const end = members.write(lines);
     assert.equal(end, 21);
-    assert.deepEqual([members.complete, members.repeated], [true, true]);
+    assert.deepEqual([members.complete, members.doubtful], [true, true]);
     members.reset();
     assert.equal(members.write(lines, end), lines.length);
     assert.deepEqual(result(members).values, { usage: null, model: '"m"', nested: null, each: null });
-    assert.equal(members.repeated, false);
+    assert.equal(members.doubtful, false);
   });
 });
 
@@ -178,7 +178,7 @@ describe("for every document", () => {
         const splits = cuts.filter((cut) => cut < bytes.length).sort((a, b) => a - b);
         const { values, state } = read(bytes, splits);
         const wanted = expected(JSON.parse(bytes.toString()));
-        assert.deepEqual([values["usage"], values["model"], values["nested"]].map(compact), wanted);
+        assert.deepEqual([values.usage, values.model, values.nested].map(compact), wanted);
         assert.equal(state[1], false);
       }),
       { numRuns: 400 },
@@ -190,8 +190,8 @@ describe("for every document", () => {
       '{"a":{"usage":[1,"\\\\\\"]}"]},"choices":[{"delta":{"content":"long text, long enough \\" for \\\\"}}],\r\n "usage" : {"x":"é\\ud83d\\ude00"},"response":{"usage":-1.5e3}}';
     const bytes = Buffer.from(json);
     const whole = read(bytes);
-    assert.equal(whole.values["usage"], '{"x":"é\\ud83d\\ude00"}');
-    assert.equal(whole.values["nested"], "-1.5e3");
+    assert.equal(whole.values.usage, '{"x":"é\\ud83d\\ude00"}');
+    assert.equal(whole.values.nested, "-1.5e3");
     for (let cut = 0; cut <= bytes.length; cut++) assert.deepEqual(read(bytes, [cut]), whole, `split at ${cut}`);
     assert.deepEqual(
       read(
