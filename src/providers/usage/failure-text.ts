@@ -27,7 +27,7 @@ export function failureText(raw: Buffer | null): string | null {
 
 function sentence(value: unknown, depth: number): string {
   if (typeof value === "string") return value;
-  if (typeof value === "number") return String(value);
+  if (typeof value === "number") return value === 0 ? "" : String(value);
   if (depth === 2) return "";
   if (Array.isArray(value)) {
     const told = value.slice(0, MAX_ITEMS).map((item) => sentence(item, depth + 1));

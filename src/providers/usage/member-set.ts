@@ -42,10 +42,10 @@ export interface MemberSet<K extends string> {
   readonly root: MemberNode;
 }
 
-/** @param known names at the top that are read for nothing but not to be among the others */
+/** @param known names at the top, or whole paths, that are read for nothing but not to be among the others */
 export function memberSet<K extends string>(
   members: Readonly<Record<K, Member>>,
-  known: readonly string[] = [],
+  known: readonly (string | readonly string[])[] = [],
 ): MemberSet<K> {
   let nodes = 0;
   const newNode = (): MemberNode => {
@@ -66,7 +66,7 @@ export function memberSet<K extends string>(
     if (member.take === "value") node.values.push(at);
     if (member.take === "value" || member.equals !== null) node.captures = true;
   }
-  for (const name of known) childOf(root, name, newNode);
+  for (const path of known) [path].flat().reduce((node, step) => childOf(node, step, newNode), root);
   return { index, members: list, root };
 }
 

@@ -1,0 +1,126 @@
+import { unitsOf } from "./figure.ts";
+import { countAt, EACH, memberSet, OTHER, sizeAt, valueAt, wordsOf } from "./member-set.ts";
+import { modelName, reportedText, tierName } from "./reported.ts";
+import {
+  DEFAULT_OUTPUT_TOKENS,
+  expectedInput,
+  type JsonBody,
+  jsonBody,
+  mostInput,
+  plainFacts,
+  statedCount,
+} from "./request-body.ts";
+import type { BodyWindow, RequestFacts, RequestHead } from "./usage.ts";
+
+/** Google's JSON takes every name in two spellings. */
+const CONFIGS = ["generationConfig", "generation_config"] as const;
+const PARTS = ["contents", EACH, "parts", EACH] as const;
+/** Members of a part that are text: what they cost is at most their length. */
+const TEXT_PARTS = wordsOf(
+  "text thought thoughtSignature thought_signature functionCall function_call functionResponse function_response",
+);
+const FUNCTIONS = ["functionDeclarations", "function_declarations"];
+
+const GENERATE = memberSet(
+  {
+    limit: valueAt(CONFIGS[0], "maxOutputTokens"),
+    limitSnake: valueAt(CONFIGS[0], "max_output_tokens"),
+    snakeLimit: valueAt(CONFIGS[1], "maxOutputTokens"),
+    snakeLimitSnake: valueAt(CONFIGS[1], "max_output_tokens"),
+    candidates: valueAt(CONFIGS[0], "candidateCount"),
+    candidatesSnake: valueAt(CONFIGS[0], "candidate_count"),
+    snakeCandidates: valueAt(CONFIGS[1], "candidateCount"),
+    snakeCandidatesSnake: valueAt(CONFIGS[1], "candidate_count"),
+    modalities: countAt(CONFIGS[0], "responseModalities"),
+    modalitiesSnake: countAt(CONFIGS[0], "response_modalities"),
+    snakeModalities: countAt(CONFIGS[1], "responseModalities"),
+    snakeModalitiesSnake: countAt(CONFIGS[1], "response_modalities"),
+    tier: valueAt("serviceTier"),
+    tierSnake: valueAt("service_tier"),
+    foreign: countAt(...PARTS, OTHER),
+    inlineBytes: sizeAt(...PARTS, "inlineData", "data"),
+    inlineBytesSnake: sizeAt(...PARTS, "inline_data", "data"),
+    inline: countAt(...PARTS, "inlineData"),
+    inlineSnake: countAt(...PARTS, "inline_data"),
+    foreignTools: countAt("tools", EACH, OTHER),
+    tools: countAt("tools", EACH),
+    unknown: countAt(OTHER),
+  },
+  [
+    ...wordsOf(
+      "contents systemInstruction system_instruction safetySettings safety_settings toolConfig tool_config labels",
+    ),
+    ...TEXT_PARTS.map((name) => [...PARTS, name]),
+    ...FUNCTIONS.map((name) => ["tools", EACH, name]),
+  ],
+);
+type Name = typeof GENERATE extends { readonly index: ReadonlyMap<infer K extends string, number> } ? K : never;
+
+const NOT_ONLY_TEXT = /image|audio|tts|live|computer|research|veo|lyria/i;
+
+export function readGenerate(
+  head: RequestHead,
+  window: BodyWindow | null,
+  model: string | null,
+  stream: boolean,
+): RequestFacts {
+  const body = jsonBody(head, window, GENERATE);
+  if (body === null) return plainFacts("generate", { model, stream, atMost: null });
+  const { members, bytes } = body;
+  const limit = statedOf(body, "limit", "limitSnake", "snakeLimit", "snakeLimitSnake");
+  const candidates = statedOf(body, "candidates", "candidatesSnake", "snakeCandidates", "snakeCandidatesSnake") ?? 1;
+  const inline = members.count("inline") + members.count("inlineSnake");
+  const attachments = {
+    count: members.count("foreign") + inline,
+    bytes: members.size("inlineBytes") + members.size("inlineBytesSnake"),
+  };
+  const output = (limit || DEFAULT_OUTPUT_TOKENS) * (candidates || 1);
+  const most = (limit ?? Number.NaN) * candidates;
+  const bounded = attachments.count === 0 && most > 0 && isBounded(body, model);
+  return plainFacts("generate", {
+    model,
+    stream,
+    expected: unitsOf({ input: expectedInput(bytes, attachments), output }),
+    atMost: bounded ? unitsOf({ input: mostInput(bytes, members.count("tools") > 0), output: most }) : null,
+  });
+}
+
+/** Content that is stored, searches, code that runs there, and pictures or speech as the answer are bounded by nothing here. */
+function isBounded({ members, certain }: JsonBody<Name>, model: string | null): boolean {
+  const others = (
+    ["unknown", "foreignTools", "modalities", "modalitiesSnake", "snakeModalities", "snakeModalitiesSnake"] as const
+  ).some((name) => members.count(name) > 0);
+  const tier = tierName(reportedText(members.value("tier") ?? members.value("tierSnake")));
+  return certain && !others && model !== null && !NOT_ONLY_TEXT.test(model) && (tier === null || tier === "flex");
+}
+
+/** The larger one, when a request states it in more than one spelling. */
+function statedOf({ members }: JsonBody<Name>, ...names: readonly Name[]): number | null {
+  const stated = names.map((name) => statedCount(members.value(name))).filter((value) => value !== null);
+  return stated.length === 0 ? null : Math.max(...stated);
+}
+
+const EMBED = memberSet({
+  text: sizeAt("content", "parts", EACH, "text"),
+  texts: sizeAt("requests", EACH, "content", "parts", EACH, "text"),
+});
+
+export function readEmbed(head: RequestHead, window: BodyWindow | null, model: string | null): RequestFacts {
+  const body = jsonBody(head, window, EMBED);
+  if (body === null) return plainFacts("embed", { model, atMost: null });
+  const text = body.members.size("text") + body.members.size("texts");
+  return plainFacts("embed", {
+    model,
+    expected: unitsOf({ input: expectedInput(text, { count: 0, bytes: 0 }) }),
+    atMost: null,
+  });
+}
+
+const PREDICT = memberSet({ count: valueAt("parameters", "sampleCount") });
+
+/** Imagen: pictures are billed each. */
+export function readPredict(head: RequestHead, window: BodyWindow | null, model: string | null): RequestFacts {
+  const body = jsonBody(head, window, PREDICT);
+  const count = statedCount(body?.members.value("count") ?? null) || 1;
+  return plainFacts("predict", { model: modelName(model), expected: unitsOf({ image: count }), atMost: null });
+}
