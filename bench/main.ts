@@ -5,10 +5,11 @@ import { download, upload } from "./huge.ts";
 import { pipelineCost } from "./pipeline.ts";
 import { measure, memory, type Row, select } from "./suites.ts";
 import { type Bench, startBench, type Target } from "./targets.ts";
+import { usageCost } from "./usage.ts";
 import { vaultRows } from "./vault.ts";
 
 /**
- * `npm run bench [-- throughput latency large sse memory huge decide pipeline vault durability]`. Everything is compared side by side in one run, and
+ * `npm run bench [-- throughput latency large sse memory huge decide pipeline usage vault durability]`. Everything is compared side by side in one run, and
  * only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
  */
 
@@ -21,11 +22,12 @@ const SUITES = [
   "huge",
   "decide",
   "pipeline",
+  "usage",
   "vault",
   "durability",
 ] as const;
 /** Suites that need no proxies and no upstream. */
-const ALONE: readonly Suite[] = ["decide", "pipeline", "vault", "durability"];
+const ALONE: readonly Suite[] = ["decide", "pipeline", "usage", "vault", "durability"];
 type Suite = (typeof SUITES)[number];
 
 const args = process.argv.slice(2);
@@ -44,6 +46,11 @@ if (suites.includes("decide")) runDecide();
 if (suites.includes("pipeline")) {
   print("\nSidekey's own stages, head parsed to outcome recorded: microseconds per exchange");
   print(`  ${(await pipelineCost(quick ? 20_000 : 100_000)).toFixed(1)} us`);
+}
+if (suites.includes("usage")) {
+  print("\nUsage read out of answers: nanoseconds per KiB");
+  for (const { what, nsPerKib } of usageCost(quick ? 20_000 : 200_000))
+    print(`  ${what.padEnd(34)} ${nsPerKib.toFixed(0)} ns`);
 }
 if (suites.includes("vault")) {
   print("\nA vault with 10 000 credentials");

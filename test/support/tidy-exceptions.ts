@@ -97,6 +97,8 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/providers/usage/compatible.ts": "paths of another API; test/providers/usage/dialects.test.ts",
   "src/providers/usage/figure.ts": "what every figure has in common; test/providers/usage/openai.test.ts",
   "src/providers/usage/json-string.ts": "strings under the scanner; test/providers/usage/json-members.test.ts",
+  "src/providers/usage/json-syntax.ts": "bytes under the scanner; test/providers/usage/json-members.test.ts",
+  "src/providers/usage/member-values.ts": "what the scanner found; test/providers/usage/json-members.test.ts",
   "src/providers/usage/member-set.ts": "paths under the scanner; test/providers/usage/json-members.test.ts",
   "src/providers/usage/object-members.ts": "places in a small object; test/providers/usage/ask-usage.test.ts",
   "src/providers/usage/openai-media-request.ts":

@@ -106,6 +106,7 @@ class Document<K extends string> implements Framing {
   write(chunk: Buffer): void {
     if (this.#left <= 0) return;
     this.#members.write(chunk, 0, Math.min(chunk.length, this.#left));
+    this.#members.settle();
     this.#left -= chunk.length;
   }
 
@@ -132,6 +133,7 @@ class Lines<K extends string> implements Framing {
       this.#tally.document(this.#members);
       this.#members.reset();
     }
+    this.#members.settle();
   }
 
   end(): void {}
@@ -153,6 +155,7 @@ class Events<K extends string> implements Framing, EventSink {
 
   write(chunk: Buffer): void {
     this.#stream.write(chunk);
+    this.#members.settle();
   }
 
   data(chunk: Buffer, from: number, to: number): void {

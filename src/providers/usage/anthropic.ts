@@ -3,7 +3,7 @@ import { readMessage } from "./anthropic-request.ts";
 import { failureText } from "./failure-text.ts";
 import { figureOf, tokensInBytes, unbilledReader, unitsOf } from "./figure.ts";
 import type { JsonMembers } from "./json-members.ts";
-import { EACH, memberSet, sizeAt, valueAt, wordsOf } from "./member-set.ts";
+import { anyOf, EACH, memberSet, type NameOf, sizeAt, valueAt, wordsOf } from "./member-set.ts";
 import {
   asObject,
   countIn,
@@ -26,18 +26,18 @@ const ANSWER = memberSet({
   // A message, the beginning of a streamed one, and the deltas that tell how it ends.
   usage: valueAt("usage"),
   startUsage: valueAt("message", "usage"),
-  model: valueAt("model"),
-  startModel: valueAt("message", "model"),
+  model: anyOf(valueAt("model"), valueAt("message", "model")),
   error: valueAt("error"),
-  text: sizeAt("content", EACH, "text"),
-  thought: sizeAt("content", EACH, "thinking"),
-  deltaText: sizeAt("delta", "text"),
-  deltaThought: sizeAt("delta", "thinking"),
-  deltaCall: sizeAt("delta", "partial_json"),
+  text: anyOf(
+    sizeAt("content", EACH, "text"),
+    sizeAt("content", EACH, "thinking"),
+    sizeAt("delta", "text"),
+    sizeAt("delta", "thinking"),
+    sizeAt("delta", "partial_json"),
+  ),
 });
-type Name = typeof ANSWER extends { readonly index: ReadonlyMap<infer K extends string, number> } ? K : never;
+type Name = NameOf<typeof ANSWER>;
 
-const TEXTS = ["text", "thought", "deltaText", "deltaThought", "deltaCall"] as const satisfies readonly Name[];
 const USAGE = wordsOf(`
   input_tokens output_tokens cache_creation_input_tokens cache_read_input_tokens cache_creation output_tokens_details
   server_tool_use service_tier speed iterations`);
@@ -94,10 +94,9 @@ class MessageTally implements Tally<Name> {
     if (usage !== null) this.#outputIsFinal = true;
     this.#take(start);
     this.#take(usage);
-    const model = members.value("startModel") ?? members.value("model");
-    this.#model = modelName(reportedText(model)) ?? this.#model;
+    this.#model ??= modelName(reportedText(members.value("model")));
     this.#failure ??= failureText(members.value("error"));
-    for (const name of TEXTS) this.#textBytes += members.size(name);
+    this.#textBytes += members.size("text");
   }
 
   #take(usage: Reported | null): void {

@@ -2,7 +2,18 @@ import { type AnswerEnd, answerReader, type Tally } from "./answer-reader.ts";
 import { failureText } from "./failure-text.ts";
 import { figureOf, tokensInBytes, unbilledReader, unitsOf } from "./figure.ts";
 import type { JsonMembers } from "./json-members.ts";
-import { countAt, countOf, EACH, memberSet, OTHER, sizeAt, valueAt, wordsOf } from "./member-set.ts";
+import {
+  anyOf,
+  countAt,
+  countOf,
+  EACH,
+  memberSet,
+  type NameOf,
+  OTHER,
+  sizeAt,
+  valueAt,
+  wordsOf,
+} from "./member-set.ts";
 import { countIn, modelName, objectIn, partIn, type Reported, reportedObject, reportedText } from "./reported.ts";
 import {
   DEFAULT_OUTPUT_TOKENS,
@@ -27,21 +38,17 @@ import type {
 
 const ANSWER = memberSet({
   // Version 2 and version 1, each in an answer and in the last event of a stream.
-  usage: valueAt("usage"),
-  lastUsage: valueAt("delta", "usage"),
-  meta: valueAt("meta"),
-  lastMeta: valueAt("response", "meta"),
-  type: valueAt("type"),
-  eventType: valueAt("event_type"),
-  // Prose in errors; in answers nothing has this name at the top.
-  error: valueAt("error"),
-  lastError: valueAt("delta", "error"),
-  text: sizeAt("text"),
-  content: sizeAt("message", "content", EACH, "text"),
-  deltaContent: sizeAt("delta", "message", "content", "text"),
-  deltaCall: sizeAt("delta", "message", "tool_calls", "function", "arguments"),
+  usage: anyOf(valueAt("usage"), valueAt("delta", "usage"), valueAt("meta"), valueAt("response", "meta")),
+  type: anyOf(valueAt("type"), valueAt("event_type")),
+  error: anyOf(valueAt("error"), valueAt("delta", "error")),
+  text: anyOf(
+    sizeAt("text"),
+    sizeAt("message", "content", EACH, "text"),
+    sizeAt("delta", "message", "content", "text"),
+    sizeAt("delta", "message", "tool_calls", "function", "arguments"),
+  ),
 });
-type Name = typeof ANSWER extends { readonly index: ReadonlyMap<infer K extends string, number> } ? K : never;
+type Name = NameOf<typeof ANSWER>;
 
 const OPERATIONS = ["chat", "generate", "summarize", "embed", "rerank", "classify"] as const;
 type Operation = (typeof OPERATIONS)[number];
@@ -149,14 +156,11 @@ class CohereTally implements Tally<Name> {
   }
 
   document(members: JsonMembers<Name>): void {
-    const type = reportedText(members.value("type") ?? members.value("eventType"));
+    const type = reportedText(members.value("type"));
     if (type === "message-end" || type === "stream-end") this.#isOver = true;
-    const raw = (["usage", "lastUsage", "meta", "lastMeta"] as const).map((name) =>
-      reportedObject(members.value(name)),
-    );
-    this.#usage = raw.find((usage) => usage !== null) ?? this.#usage;
-    this.#failure ??= failureText(members.value("error") ?? members.value("lastError"));
-    for (const name of ["text", "content", "deltaContent", "deltaCall"] as const) this.#textBytes += members.size(name);
+    this.#usage = reportedObject(members.value("usage")) ?? this.#usage;
+    this.#failure ??= failureText(members.value("error"));
+    this.#textBytes += members.size("text");
   }
 
   figure(end: AnswerEnd): UsageFigure {

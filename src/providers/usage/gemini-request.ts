@@ -1,5 +1,5 @@
 import { unitsOf } from "./figure.ts";
-import { countAt, EACH, memberSet, OTHER, sizeAt, valueAt, wordsOf } from "./member-set.ts";
+import { anyOf, countAt, EACH, memberSet, type NameOf, OTHER, sizeAt, valueAt, wordsOf } from "./member-set.ts";
 import { modelName, reportedText, tierName } from "./reported.ts";
 import {
   DEFAULT_OUTPUT_TOKENS,
@@ -12,8 +12,6 @@ import {
 } from "./request-body.ts";
 import type { BodyWindow, RequestFacts, RequestHead } from "./usage.ts";
 
-/** Google's JSON takes every name in two spellings. */
-const CONFIGS = ["generationConfig", "generation_config"] as const;
 const PARTS = ["contents", EACH, "parts", EACH] as const;
 /** Members of a part that are text: what they cost is at most their length. */
 const TEXT_PARTS = wordsOf(
@@ -23,25 +21,25 @@ const FUNCTIONS = ["functionDeclarations", "function_declarations"];
 
 const GENERATE = memberSet(
   {
-    limit: valueAt(CONFIGS[0], "maxOutputTokens"),
-    limitSnake: valueAt(CONFIGS[0], "max_output_tokens"),
-    snakeLimit: valueAt(CONFIGS[1], "maxOutputTokens"),
-    snakeLimitSnake: valueAt(CONFIGS[1], "max_output_tokens"),
-    candidates: valueAt(CONFIGS[0], "candidateCount"),
-    candidatesSnake: valueAt(CONFIGS[0], "candidate_count"),
-    snakeCandidates: valueAt(CONFIGS[1], "candidateCount"),
-    snakeCandidatesSnake: valueAt(CONFIGS[1], "candidate_count"),
-    modalities: countAt(CONFIGS[0], "responseModalities"),
-    modalitiesSnake: countAt(CONFIGS[0], "response_modalities"),
-    snakeModalities: countAt(CONFIGS[1], "responseModalities"),
-    snakeModalitiesSnake: countAt(CONFIGS[1], "response_modalities"),
-    tier: valueAt("serviceTier"),
-    tierSnake: valueAt("service_tier"),
+    // Google's JSON takes every name in two spellings, and each of them is looked at.
+    limit: valueAt("generationConfig", "maxOutputTokens"),
+    limitSnake: valueAt("generationConfig", "max_output_tokens"),
+    snakeLimit: valueAt("generation_config", "maxOutputTokens"),
+    snakeLimitSnake: valueAt("generation_config", "max_output_tokens"),
+    candidates: valueAt("generationConfig", "candidateCount"),
+    candidatesSnake: valueAt("generationConfig", "candidate_count"),
+    snakeCandidates: valueAt("generation_config", "candidateCount"),
+    snakeCandidatesSnake: valueAt("generation_config", "candidate_count"),
+    modalities: anyOf(
+      countAt("generationConfig", "responseModalities"),
+      countAt("generationConfig", "response_modalities"),
+      countAt("generation_config", "responseModalities"),
+      countAt("generation_config", "response_modalities"),
+    ),
+    tier: anyOf(valueAt("serviceTier"), valueAt("service_tier")),
     foreign: countAt(...PARTS, OTHER),
-    inlineBytes: sizeAt(...PARTS, "inlineData", "data"),
-    inlineBytesSnake: sizeAt(...PARTS, "inline_data", "data"),
-    inline: countAt(...PARTS, "inlineData"),
-    inlineSnake: countAt(...PARTS, "inline_data"),
+    inline: anyOf(countAt(...PARTS, "inlineData"), countAt(...PARTS, "inline_data")),
+    inlineBytes: anyOf(sizeAt(...PARTS, "inlineData", "data"), sizeAt(...PARTS, "inline_data", "data")),
     foreignTools: countAt("tools", EACH, OTHER),
     tools: countAt("tools", EACH),
     unknown: countAt(OTHER),
@@ -54,7 +52,7 @@ const GENERATE = memberSet(
     ...FUNCTIONS.map((name) => ["tools", EACH, name]),
   ],
 );
-type Name = typeof GENERATE extends { readonly index: ReadonlyMap<infer K extends string, number> } ? K : never;
+type Name = NameOf<typeof GENERATE>;
 
 const NOT_ONLY_TEXT = /image|audio|tts|live|computer|research|veo|lyria/i;
 
@@ -69,11 +67,7 @@ export function readGenerate(
   const { members, bytes } = body;
   const limit = statedOf(body, "limit", "limitSnake", "snakeLimit", "snakeLimitSnake");
   const candidates = statedOf(body, "candidates", "candidatesSnake", "snakeCandidates", "snakeCandidatesSnake") ?? 1;
-  const inline = members.count("inline") + members.count("inlineSnake");
-  const attachments = {
-    count: members.count("foreign") + inline,
-    bytes: members.size("inlineBytes") + members.size("inlineBytesSnake"),
-  };
+  const attachments = { count: members.count("foreign") + members.count("inline"), bytes: members.size("inlineBytes") };
   const output = (limit || DEFAULT_OUTPUT_TOKENS) * (candidates || 1);
   const most = (limit ?? Number.NaN) * candidates;
   const bounded = attachments.count === 0 && most > 0 && isBounded(body, model);
@@ -87,11 +81,9 @@ export function readGenerate(
 
 /** Content that is stored, searches, code that runs there, and pictures or speech as the answer are bounded by nothing here. */
 function isBounded({ members, certain }: JsonBody<Name>, model: string | null): boolean {
-  const others = (
-    ["unknown", "foreignTools", "modalities", "modalitiesSnake", "snakeModalities", "snakeModalitiesSnake"] as const
-  ).some((name) => members.count(name) > 0);
-  const tier = tierName(reportedText(members.value("tier") ?? members.value("tierSnake")));
-  return certain && !others && model !== null && !NOT_ONLY_TEXT.test(model) && (tier === null || tier === "flex");
+  const others = members.count("unknown") + members.count("foreignTools") + members.count("modalities");
+  const tier = tierName(reportedText(members.value("tier")));
+  return certain && others === 0 && model !== null && !NOT_ONLY_TEXT.test(model) && (tier === null || tier === "flex");
 }
 
 /** The larger one, when a request states it in more than one spelling. */

@@ -3,7 +3,7 @@ import { failureText } from "./failure-text.ts";
 import { figureOf, tokensInBytes, unbilledReader, unitsOf } from "./figure.ts";
 import { readEmbed, readGenerate, readPredict } from "./gemini-request.ts";
 import type { JsonMembers } from "./json-members.ts";
-import { countAt, countOf, EACH, memberSet, sizeAt, valueAt } from "./member-set.ts";
+import { anyOf, countAt, countOf, EACH, memberSet, type NameOf, sizeAt, valueAt } from "./member-set.ts";
 import {
   asObject,
   countIn,
@@ -20,26 +20,24 @@ import type { AnswerHead, RequestFacts, RequestHead, Unit, UsageDialect, UsageFi
 
 const CANDIDATES = ["candidates", EACH] as const;
 
+const QUERIES = [...CANDIDATES, "groundingMetadata", "webSearchQueries", EACH] as const;
+
 /** The same in one answer, in the events of `alt=sse`, and in the elements of the array that a stream is without it. */
 const ANSWER = memberSet({
-  usage: valueAt("usageMetadata"),
-  eachUsage: valueAt(EACH, "usageMetadata"),
-  model: valueAt("modelVersion"),
-  eachModel: valueAt(EACH, "modelVersion"),
-  error: valueAt("error"),
-  eachError: valueAt(EACH, "error"),
-  text: sizeAt(...CANDIDATES, "content", "parts", EACH, "text"),
-  eachText: sizeAt(EACH, ...CANDIDATES, "content", "parts", EACH, "text"),
-  searches: countAt(...CANDIDATES, "groundingMetadata", "webSearchQueries", EACH),
-  eachSearches: countAt(EACH, ...CANDIDATES, "groundingMetadata", "webSearchQueries", EACH),
+  usage: anyOf(valueAt("usageMetadata"), valueAt(EACH, "usageMetadata")),
+  model: anyOf(valueAt("modelVersion"), valueAt(EACH, "modelVersion")),
+  error: anyOf(valueAt("error"), valueAt(EACH, "error")),
+  finish: anyOf(valueAt(...CANDIDATES, "finishReason"), valueAt(EACH, ...CANDIDATES, "finishReason")),
+  text: anyOf(
+    sizeAt(...CANDIDATES, "content", "parts", EACH, "text"),
+    sizeAt(EACH, ...CANDIDATES, "content", "parts", EACH, "text"),
+  ),
+  searches: anyOf(countAt(...QUERIES), countAt(EACH, ...QUERIES)),
   // Empty queries are not billed.
-  noSearches: countOf("", ...CANDIDATES, "groundingMetadata", "webSearchQueries", EACH),
-  eachNoSearches: countOf("", EACH, ...CANDIDATES, "groundingMetadata", "webSearchQueries", EACH),
-  finish: valueAt(...CANDIDATES, "finishReason"),
-  eachFinish: valueAt(EACH, ...CANDIDATES, "finishReason"),
+  noSearches: anyOf(countOf("", ...QUERIES), countOf("", EACH, ...QUERIES)),
   pictures: countAt("predictions", EACH),
 });
-type Name = typeof ANSWER extends { readonly index: ReadonlyMap<infer K extends string, number> } ? K : never;
+type Name = NameOf<typeof ANSWER>;
 
 const MODEL_CALL = /\/(?:models|tunedModels)\/([^/:]{1,128}):(\w+)$/;
 /** Models before the third generation are billed once for a prompt that was grounded, later ones for each search. */
@@ -93,16 +91,13 @@ class GeminiTally implements Tally<Name> {
   }
 
   document(members: JsonMembers<Name>): void {
-    const either = (plain: Name, each: Name) => members.value(plain) ?? members.value(each);
-    this.#usage = reportedObject(either("usage", "eachUsage")) ?? this.#usage;
-    this.#model = modelName(reportedText(either("model", "eachModel"))) ?? this.#model;
-    this.#failure ??= failureText(either("error", "eachError"));
-    this.#isFinished ||= either("finish", "eachFinish") !== null;
-    this.#textBytes += members.size("text") + members.size("eachText");
+    this.#usage = reportedObject(members.value("usage")) ?? this.#usage;
+    this.#model ??= modelName(reportedText(members.value("model")));
+    this.#failure ??= failureText(members.value("error"));
+    this.#isFinished ||= members.firstByte("finish") !== 0;
+    this.#textBytes += members.size("text");
     // Told again with every chunk that is grounded.
-    const queries = members.count("searches") + members.count("eachSearches");
-    const empty = members.count("noSearches") + members.count("eachNoSearches");
-    this.#searches = Math.max(this.#searches, queries - empty);
+    this.#searches = Math.max(this.#searches, members.count("searches") - members.count("noSearches"));
     this.#pictures += members.count("pictures");
   }
 

@@ -5,8 +5,21 @@
  * leads into is skipped and checked for its brackets only. What cannot be JSON ends the reading; what was complete stays.
  */
 
-import { jsonText, NOT_HERE, NOT_JSON, StringEnd } from "./json-string.ts";
-import type { MemberNode, MemberSet } from "./member-set.ts";
+import { NOT_HERE, NOT_JSON, StringEnd } from "./json-string.ts";
+import {
+  behindBlanks,
+  CLOSE_ARRAY,
+  CLOSE_OBJECT,
+  COLON,
+  COMMA,
+  isLiteralByte,
+  isOneOf,
+  OPEN_ARRAY,
+  OPEN_OBJECT,
+  QUOTE,
+} from "./json-syntax.ts";
+import { childNamed, type MemberNode, type MemberSet } from "./member-set.ts";
+import { MemberValues } from "./member-values.ts";
 
 /** The longest value that is captured, in bytes; a longer one counts as absent. */
 export const MAX_CAPTURE_BYTES = 16 * 1024;
@@ -14,54 +27,40 @@ const MAX_DEPTH = 512;
 /** Longer names match no path: 40 characters, each of them written as an escape. */
 const MAX_NAME_BYTES = 240;
 
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON_BYTE = 0x3a;
-const OPEN_ARRAY = 0x5b;
-const CLOSE_ARRAY = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
+const NO_MEMBER = { take: null, equals: null };
 
-type State =
-  | "value"
-  | "first value"
-  | "name"
-  | "first name"
-  | "in name"
-  | "colon"
-  | "after"
-  | "text"
-  | "literal"
-  | "skipped"
-  | "skipped text"
-  | "complete"
-  | "broken";
-
-interface Level {
-  readonly node: MemberNode;
-  /** The byte that ends it. */
-  readonly close: number;
-  /** Tells this object from all others, so that a name is noticed when it comes twice. */
-  readonly serial: number;
-}
+/** Where the reading stands: between values, inside one, or at the end. */
+const VALUE = 0;
+const FIRST_VALUE = 1;
+const NAME = 2;
+const FIRST_NAME = 3;
+const BEFORE_VALUE = 4;
+const AFTER = 5;
+const IN_NAME = 6;
+const IN_TEXT = 7;
+const IN_LITERAL = 8;
+const SKIPPED = 9;
+const SKIPPED_TEXT = 10;
+const COMPLETE = 11;
+const BROKEN = 12;
 
 export class JsonMembers<K extends string> {
   readonly #set: MemberSet<K>;
-  #state: State = "value";
-  #values: (Buffer | null)[];
-  #sizes: number[];
-  #counts: number[];
+  readonly #found: MemberValues;
+  readonly #string = new StringEnd();
+  #state = VALUE;
   #doubtful = false;
   /** The serial of the object in which a node was last seen, by the node's id. */
   readonly #seen: number[] = [];
   #serial = 0;
-  /** Open arrays and objects that a path leads into. */
-  #levels: Level[] = [];
+  /** Open arrays and objects that a path leads into: their nodes, closing bytes, and what tells them apart. */
+  readonly #nodes: MemberNode[] = [];
+  readonly #closes: number[] = [];
+  readonly #serials: number[] = [];
   /** The node of the value that is open or comes next. */
   #node: MemberNode | null;
   /** Closing bytes of the brackets that are open inside a value that no path leads into. */
-  #brackets: number[] = [];
-  readonly #string = new StringEnd();
+  readonly #brackets: number[] = [];
   /** Where the open value, or the open name, begins in this chunk, and how much of it came before. */
   #from = 0;
   #length = 0;
@@ -70,26 +69,32 @@ export class JsonMembers<K extends string> {
   constructor(set: MemberSet<K>) {
     this.#set = set;
     this.#node = set.root;
-    this.#values = set.members.map(() => null);
-    this.#sizes = set.members.map(() => 0);
-    this.#counts = set.members.map(() => 0);
+    this.#found = new MemberValues(set.members.length);
   }
 
-  /** The bytes of the last value at a path; null when there was none, or it is longer than 16 KiB. */
+  /**
+   * The bytes of the last value at a path; null when there was none, or it is longer than 16 KiB. Good until something
+   * is written, settled or reset.
+   */
   value(name: K): Buffer | null {
-    return this.#values[this.#at(name)] ?? null;
+    return this.#found.value(this.#at(name));
+  }
+
+  /** The first byte of that value, 0 when there is none: tells an object from a null without looking further. */
+  firstByte(name: K): number {
+    return this.#found.firstByte(this.#at(name));
   }
 
   /** Bytes of all strings at a path as they were written, without their quotes. */
   size(name: K): number {
     const member = this.#at(name);
-    const open = this.#state === "text" && this.#node?.members.includes(member) ? Math.max(0, this.#length - 1) : 0;
-    return (this.#sizes[member] ?? 0) + open;
+    const isOpen = this.#state === IN_TEXT && this.#node?.members.includes(member);
+    return (this.#found.sizes[member] ?? 0) + (isOpen ? Math.max(0, this.#length - 1) : 0);
   }
 
   /** How many values there were at a path; for a `size`, how many strings. */
   count(name: K): number {
-    return this.#counts[this.#at(name)] ?? 0;
+    return this.#found.counts[this.#at(name)] ?? 0;
   }
 
   /** Whether another reader may see something else: a name that came twice in an object, a value that was too long. */
@@ -98,36 +103,44 @@ export class JsonMembers<K extends string> {
   }
 
   get complete(): boolean {
-    return this.#state === "complete";
+    return this.#state === COMPLETE;
   }
 
   get broken(): boolean {
-    return this.#state === "broken";
+    return this.#state === BROKEN;
   }
 
   /** Begins with another document. */
   reset(): void {
-    this.#state = "value";
-    this.#values.fill(null);
-    this.#sizes.fill(0);
-    this.#counts.fill(0);
-    this.#doubtful = false;
-    this.#levels = [];
-    this.#node = this.#set.root;
-    this.#brackets = [];
+    this.#found.reset();
     this.#string.reset();
+    this.#state = VALUE;
+    this.#doubtful = false;
+    this.#nodes.length = 0;
+    this.#closes.length = 0;
+    this.#serials.length = 0;
+    this.#node = this.#set.root;
+    this.#brackets.length = 0;
     this.#length = 0;
     this.#pieces = [];
   }
 
-  /** @returns the index behind the last byte that belongs to the document */
+  /**
+   * @param chunk has to stay as it is until `settle` is called
+   * @returns the index behind the last byte that belongs to the document
+   */
   write(chunk: Buffer, from = 0, to = chunk.length): number {
+    this.#found.read(chunk);
     let at = from;
     this.#from = from;
-    while (at < to && this.#state !== "complete" && this.#state !== "broken") at = this.#step(chunk, at, to);
-    const isOpen = this.#state === "in name" || this.#state === "text" || this.#state === "literal";
-    if (isOpen || this.#state === "skipped" || this.#state === "skipped text") this.#keep(chunk, to);
+    while (at < to && this.#state < COMPLETE) at = this.#step(chunk, at, to);
+    if (this.#state >= IN_NAME && this.#state < COMPLETE) this.#keep(chunk, to);
     return at;
+  }
+
+  /** The chunk goes: what was captured of it is copied. */
+  settle(): void {
+    this.#found.settle();
   }
 
   #at(name: K): number {
@@ -136,89 +149,97 @@ export class JsonMembers<K extends string> {
 
   #step(chunk: Buffer, at: number, to: number): number {
     switch (this.#state) {
-      case "skipped":
+      case SKIPPED:
         return this.#skip(chunk, at, to);
-      case "skipped text":
-      case "text":
-      case "in name":
+      case SKIPPED_TEXT:
+      case IN_TEXT:
+      case IN_NAME:
         return this.#text(chunk, at, to);
-      case "literal":
+      case IN_LITERAL:
         return this.#literal(chunk, at, to);
       default: {
         const next = behindBlanks(chunk, at, to);
-        return next === to ? to : this.#structure(chunk, next);
+        return next === to ? to : this.#structure(chunk[next] ?? 0, next);
       }
     }
   }
 
-  #structure(chunk: Buffer, at: number): number {
-    const byte = chunk[at] ?? 0;
+  #structure(byte: number, at: number): number {
     switch (this.#state) {
-      case "colon":
-        if (byte !== COLON_BYTE) return this.#fail(at);
-        this.#state = "value";
+      case BEFORE_VALUE:
+        if (byte !== COLON) return this.#fail(at);
+        this.#state = VALUE;
         return at + 1;
-      case "name":
-      case "first name":
-        if (byte === QUOTE) return this.#begin(at + 1, "in name");
-        return byte === CLOSE_OBJECT && this.#state === "first name" ? this.#closeLevel(byte, at) : this.#fail(at);
-      case "after":
+      case NAME:
+      case FIRST_NAME:
+        if (byte === QUOTE) return this.#begin(at + 1, IN_NAME);
+        return byte === CLOSE_OBJECT && this.#state === FIRST_NAME ? this.#closeLevel(byte, at) : this.#fail(at);
+      case AFTER:
         return byte === COMMA ? this.#comma(at) : this.#closeLevel(byte, at);
       default:
-        if (byte === CLOSE_ARRAY && this.#state === "first value") return this.#closeLevel(byte, at);
+        if (byte === CLOSE_ARRAY && this.#state === FIRST_VALUE) return this.#closeLevel(byte, at);
         return this.#open(byte, at);
     }
   }
 
   #open(byte: number, at: number): number {
     const node = this.#node;
-    if (byte === QUOTE) return this.#begin(at, "text") + 1;
-    if (byte === OPEN_OBJECT && node && (node.named.size > 0 || node.other)) {
-      this.#levels.push({ node, close: CLOSE_OBJECT, serial: ++this.#serial });
-      this.#state = "first name";
+    if (byte === QUOTE) return this.#begin(at, IN_TEXT) + 1;
+    if (byte === OPEN_OBJECT && node?.opensObject) {
+      this.#openLevel(node, CLOSE_OBJECT);
+      this.#state = FIRST_NAME;
       return at + 1;
     }
     if (byte === OPEN_ARRAY && node?.each) {
-      this.#levels.push({ node, close: CLOSE_ARRAY, serial: 0 });
+      this.#openLevel(node, CLOSE_ARRAY);
       this.#node = node.each;
-      this.#state = "first value";
+      this.#state = FIRST_VALUE;
       return at + 1;
     }
-    if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) return this.#begin(at, "skipped");
-    return isLiteralByte(byte) ? this.#begin(at, "literal") : this.#fail(at);
+    if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) return this.#begin(at, SKIPPED);
+    return isLiteralByte(byte) ? this.#begin(at, IN_LITERAL) : this.#fail(at);
   }
 
-  #begin(at: number, state: State): number {
+  #openLevel(node: MemberNode, close: number): void {
+    this.#nodes.push(node);
+    this.#closes.push(close);
+    this.#serials.push(++this.#serial);
+  }
+
+  #begin(at: number, state: number): number {
     this.#state = state;
     this.#from = at;
     this.#length = 0;
-    this.#pieces = [];
+    if (this.#pieces.length > 0) this.#pieces = [];
     return at;
   }
 
   #comma(at: number): number {
-    const level = this.#levels[this.#levels.length - 1];
-    this.#state = level?.close === CLOSE_OBJECT ? "name" : "value";
-    this.#node = level?.node.each ?? null;
+    const last = this.#nodes.length - 1;
+    this.#state = this.#closes[last] === CLOSE_OBJECT ? NAME : VALUE;
+    this.#node = this.#nodes[last]?.each ?? null;
     return at + 1;
   }
 
   #closeLevel(byte: number, at: number): number {
-    const level = this.#levels.pop();
-    if (level?.close !== byte) return this.#fail(at);
-    this.#node = level.node;
-    for (const member of level.node.members)
-      if (this.#set.members[member]?.take === "count") this.#add(member, 1, null);
+    const node = this.#nodes.pop();
+    this.#serials.pop();
+    if (!node || this.#closes.pop() !== byte) return this.#fail(at);
+    this.#node = node;
+    for (const member of node.members) {
+      const { take, equals } = this.#set.members[member] ?? NO_MEMBER;
+      if (take === "count" && equals === null) this.#found.add(member, 1, 0);
+    }
     this.#ended();
     return at + 1;
   }
 
   #ended(): void {
-    this.#state = this.#levels.length === 0 ? "complete" : "after";
+    this.#state = this.#nodes.length === 0 ? COMPLETE : AFTER;
   }
 
   #fail(at: number): number {
-    this.#state = "broken";
+    this.#state = BROKEN;
     this.#pieces = [];
     return at;
   }
@@ -227,8 +248,8 @@ export class JsonMembers<K extends string> {
     const quote = this.#string.find(chunk, at, to);
     if (quote === NOT_HERE) return to;
     if (quote === NOT_JSON) return this.#fail(at);
-    if (this.#state === "skipped text") this.#state = "skipped";
-    else if (this.#state === "in name") this.#named(this.#taken(chunk, quote, MAX_NAME_BYTES));
+    if (this.#state === SKIPPED_TEXT) this.#state = SKIPPED;
+    else if (this.#state === IN_NAME) this.#endName(chunk, quote);
     else this.#endLeaf(chunk, quote + 1, true);
     return quote + 1;
   }
@@ -250,7 +271,7 @@ export class JsonMembers<K extends string> {
       if (byte === QUOTE) {
         const quote = this.#string.find(chunk, at + 1, to);
         if (quote === NOT_JSON) return this.#fail(at);
-        if (quote === NOT_HERE) this.#state = "skipped text";
+        if (quote === NOT_HERE) this.#state = SKIPPED_TEXT;
         at = quote === NOT_HERE ? to : quote;
       } else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) {
         if (brackets.length === MAX_DEPTH) return this.#fail(at);
@@ -267,75 +288,54 @@ export class JsonMembers<K extends string> {
 
   /** Keeps the part of the open value that is in this chunk, when somebody wants it and it is not too long. */
   #keep(chunk: Buffer, to: number): void {
-    const wanted = this.#state === "in name" || this.#node?.captures === true;
-    const most = this.#state === "in name" ? MAX_NAME_BYTES : MAX_CAPTURE_BYTES;
+    const wanted = this.#state === IN_NAME || this.#node?.captures === true;
     this.#length += to - this.#from;
-    if (!wanted || this.#length > most) this.#pieces = [];
+    if (!wanted || this.#length > (this.#state === IN_NAME ? MAX_NAME_BYTES : MAX_CAPTURE_BYTES)) this.#pieces = [];
     else this.#pieces.push(Buffer.from(chunk.subarray(this.#from, to)));
     this.#from = to;
   }
 
-  /** The open value whole, in bytes of its own; null when it is longer than `most`. */
-  #taken(chunk: Buffer, to: number, most: number): Buffer | null {
-    if (this.#length + to - this.#from > most) return null;
-    const rest = chunk.subarray(this.#from, to);
-    return this.#pieces.length === 0 ? Buffer.from(rest) : Buffer.concat([...this.#pieces, rest]);
-  }
-
   #endLeaf(chunk: Buffer, to: number, isString: boolean): void {
-    const node = this.#node;
-    if (node && node.members.length > 0) {
-      const raw = node.captures ? this.#taken(chunk, to, MAX_CAPTURE_BYTES) : null;
-      if (node.captures && raw === null) this.#doubtful = true;
-      const size = this.#length + to - this.#from - 2;
-      for (const member of node.members) {
-        const take = this.#set.members[member]?.take;
-        if (take === "value") this.#values[member] = raw;
-        else if (take === "count") this.#add(member, 1, raw);
-        else if (isString) {
-          this.#add(member, 1, raw);
-          this.#sizes[member] = (this.#sizes[member] ?? 0) + size;
-        }
-      }
-    }
-    this.#pieces = [];
+    if (this.#node !== null && this.#node.members.length > 0) this.#report(this.#node, chunk, to, isString);
     this.#ended();
   }
 
-  #add(member: number, count: number, raw: Buffer | null): void {
-    const equals = this.#set.members[member]?.equals ?? null;
-    if (equals === null || raw?.toString("latin1") === equals)
-      this.#counts[member] = (this.#counts[member] ?? 0) + count;
-  }
-
-  #named(raw: Buffer | null): void {
-    const level = this.#levels[this.#levels.length - 1];
-    const name = raw === null ? null : jsonText(raw);
-    const known = name === null ? undefined : level?.node.named.get(name);
-    this.#state = "colon";
-    this.#pieces = [];
-    this.#node = known ?? level?.node.other ?? null;
-    if (!known || !level) return;
-    if (this.#seen[known.id] === level.serial) {
-      this.#doubtful = true;
-      for (const member of known.values) this.#values[member] = null;
+  #report(node: MemberNode, chunk: Buffer, to: number, isString: boolean): void {
+    const length = this.#length + to - this.#from;
+    const fits = !node.captures || length <= MAX_CAPTURE_BYTES;
+    if (!fits) this.#doubtful = true;
+    // What came in several chunks is put together; the rest stays where it is.
+    const isJoined = fits && node.captures && this.#length > 0;
+    const bytes = isJoined ? Buffer.concat([...this.#pieces, chunk.subarray(this.#from, to)]) : chunk;
+    const from = isJoined ? 0 : this.#from;
+    const end = isJoined ? length : to;
+    for (const index of node.members) {
+      const { take, equals } = this.#set.members[index] ?? NO_MEMBER;
+      if (take === "value" && fits) this.#found.put(index, bytes, from, end);
+      else if (take === "value") this.#found.drop(index);
+      else if (take === "size" && isString) this.#found.add(index, 1, length - 2);
+      else if (take === "count" && (equals === null || (fits && isOneOf(bytes, from, end, equals)))) {
+        this.#found.add(index, 1, 0);
+      }
     }
-    this.#seen[known.id] = level.serial;
   }
-}
 
-function behindBlanks(chunk: Buffer, from: number, to: number): number {
-  let at = from;
-  for (; at < to; at++) {
-    const byte = chunk[at];
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return at;
+  #endName(chunk: Buffer, quote: number): void {
+    const length = this.#length + quote - this.#from;
+    const isJoined = this.#length > 0 && length <= MAX_NAME_BYTES;
+    const bytes = isJoined ? Buffer.concat([...this.#pieces, chunk.subarray(this.#from, quote)]) : chunk;
+    const from = isJoined ? 0 : this.#from;
+    const last = this.#nodes.length - 1;
+    const level = this.#nodes[last];
+    const known = level && length <= MAX_NAME_BYTES ? childNamed(level, bytes, from, from + length) : undefined;
+    this.#state = BEFORE_VALUE;
+    this.#node = known ?? level?.other ?? null;
+    if (!known) return;
+    const serial = this.#serials[last] ?? 0;
+    if (this.#seen[known.id] === serial) {
+      this.#doubtful = true;
+      for (const member of known.values) this.#found.drop(member);
+    }
+    this.#seen[known.id] = serial;
   }
-  return at;
-}
-
-/** Digits, letters, and the three signs of numbers. */
-function isLiteralByte(byte: number): boolean {
-  if (byte >= 0x30 && byte <= 0x39) return true;
-  const letter = byte | 0x20;
-  return (letter >= 0x61 && letter <= 0x7a) || byte === 0x2b || byte === 0x2d || byte === 0x2e;
 }

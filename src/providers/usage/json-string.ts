@@ -1,9 +1,9 @@
+import { BACKSLASH, QUOTE } from "./json-syntax.ts";
+
 /** What `find` says when the string goes on in the next chunk, and when these bytes cannot be in a JSON string. */
 export const NOT_HERE = -1;
 export const NOT_JSON = -2;
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
 /** How far a string is read byte by byte before the faster search pays for its call. */
 const NEAR_BYTES = 24;
 

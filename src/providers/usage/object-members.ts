@@ -1,4 +1,15 @@
 import { jsonText, StringEnd } from "./json-string.ts";
+import {
+  behindBlanks,
+  CLOSE_ARRAY,
+  CLOSE_OBJECT,
+  COLON,
+  COMMA,
+  isLiteralByte,
+  OPEN_ARRAY,
+  OPEN_OBJECT,
+  QUOTE,
+} from "./json-syntax.ts";
 
 /** Where a member of a JSON object stands in its bytes; each range is from its first byte to behind its last. */
 export interface MemberPlace {
@@ -12,14 +23,6 @@ export interface MemberPlace {
 /** Nesting that is followed; no request and no event needs more. */
 const MAX_DEPTH = 512;
 const MAX_MEMBERS = 1000;
-
-const QUOTE = 0x22;
-const COMMA = 0x2c;
-const COLON = 0x3a;
-const OPEN_ARRAY = 0x5b;
-const CLOSE_ARRAY = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
 
 /**
  * The members of the JSON object that fills `bytes` from `from` to `to`, blanks around it allowed; null when it is not
@@ -81,18 +84,4 @@ function bracketsEnd(bytes: Buffer, from: number, to: number): number {
     }
   }
   return -1;
-}
-
-function behindBlanks(bytes: Buffer, from: number, to: number): number {
-  let at = from;
-  while (at < to && isBlank(bytes[at] ?? 0)) at++;
-  return at;
-}
-
-function isBlank(byte: number): boolean {
-  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
-}
-
-function isLiteralByte(byte: number): boolean {
-  return byte > 0x20 && ![COMMA, COLON, QUOTE, OPEN_ARRAY, CLOSE_ARRAY, OPEN_OBJECT, CLOSE_OBJECT].includes(byte);
 }

@@ -2,71 +2,55 @@ import { type AnswerEnd, answerReader, type Tally } from "./answer-reader.ts";
 import { failureText } from "./failure-text.ts";
 import { figureOf, tokensInBytes, unbilledReader, unitsOf } from "./figure.ts";
 import type { JsonMembers } from "./json-members.ts";
-import { countAt, countOf, EACH, memberSet, sizeAt, valueAt } from "./member-set.ts";
+import { anyOf, countAt, countOf, EACH, type Member, memberSet, type NameOf, sizeAt, valueAt } from "./member-set.ts";
 import { isByCharacter } from "./openai-media-request.ts";
 import type { OpenAiOperation } from "./openai-operation.ts";
 import { openAiCounts, type UsageHabits } from "./openai-usage.ts";
 import { modelName, parsed, type Reported, reportedObject, reportedText, secondsIn, tierName } from "./reported.ts";
 import type { AnswerHead, RequestFacts, Unit, Units, UsageFigure, UsageReader } from "./usage.ts";
 
-/** The same members in an answer, in the chunks of a chat and in the events of a response. */
+/** The same in an answer, in the chunks of a chat, and in the events of a response, of which the last holds the answer. */
+const inResponse = (...path: readonly string[]): Member => anyOf(valueAt(...path), valueAt("response", ...path));
+const OUTPUT = ["output", EACH] as const;
+const countTool = (type: string, ...path: readonly string[]): Member =>
+  anyOf(countOf(type, ...OUTPUT, ...path, "type"), countOf(type, "response", ...OUTPUT, ...path, "type"));
+
 const ANSWER = memberSet({
-  usage: valueAt("usage"),
-  responseUsage: valueAt("response", "usage"),
-  groqUsage: valueAt("x_groq", "usage"),
+  usage: anyOf(inResponse("usage"), valueAt("x_groq", "usage")),
   svgUsage: valueAt("svg_usage"),
   duration: valueAt("duration"),
-  model: valueAt("model"),
-  responseModel: valueAt("response", "model"),
-  tier: valueAt("service_tier"),
-  responseTier: valueAt("response", "service_tier"),
+  model: inResponse("model"),
+  tier: inResponse("service_tier"),
   type: valueAt("type"),
   status: valueAt("status"),
-  error: valueAt("error"),
-  responseError: valueAt("response", "error"),
+  error: inResponse("error"),
   choices: countAt("choices", EACH),
   pictures: countAt("data", EACH),
-  // What was delivered, for answers without usage.
-  text: sizeAt("choices", EACH, "text"),
-  content: sizeAt("choices", EACH, "message", "content"),
-  thought: sizeAt("choices", EACH, "message", "reasoning_content"),
-  call: sizeAt("choices", EACH, "message", "tool_calls", EACH, "function", "arguments"),
-  deltaContent: sizeAt("choices", EACH, "delta", "content"),
-  deltaThought: sizeAt("choices", EACH, "delta", "reasoning_content"),
-  deltaReasoning: sizeAt("choices", EACH, "delta", "reasoning"),
-  deltaCall: sizeAt("choices", EACH, "delta", "tool_calls", EACH, "function", "arguments"),
-  outputText: sizeAt("output", EACH, "content", EACH, "text"),
-  outputCall: sizeAt("output", EACH, "arguments"),
-  delta: sizeAt("delta"),
-  // The provider's own tools, in an answer and in the last event of a response.
-  searches: countOf("web_search_call", "output", EACH, "type"),
-  opened: countOf("open_page", "output", EACH, "action", "type"),
-  found: countOf("find_in_page", "output", EACH, "action", "type"),
-  files: countOf("file_search_call", "output", EACH, "type"),
-  code: countOf("code_interpreter_call", "output", EACH, "type"),
-  drawn: countOf("image_generation_call", "output", EACH, "type"),
-  responseSearches: countOf("web_search_call", "response", "output", EACH, "type"),
-  responseOpened: countOf("open_page", "response", "output", EACH, "action", "type"),
-  responseFound: countOf("find_in_page", "response", "output", EACH, "action", "type"),
-  responseFiles: countOf("file_search_call", "response", "output", EACH, "type"),
-  responseCode: countOf("code_interpreter_call", "response", "output", EACH, "type"),
-  responseDrawn: countOf("image_generation_call", "response", "output", EACH, "type"),
+  /** What was delivered, for answers without usage. */
+  text: anyOf(
+    sizeAt("choices", EACH, "text"),
+    sizeAt("choices", EACH, "message", "content"),
+    sizeAt("choices", EACH, "message", "reasoning_content"),
+    sizeAt("choices", EACH, "message", "tool_calls", EACH, "function", "arguments"),
+    sizeAt("choices", EACH, "delta", "content"),
+    sizeAt("choices", EACH, "delta", "reasoning_content"),
+    sizeAt("choices", EACH, "delta", "reasoning"),
+    sizeAt("choices", EACH, "delta", "tool_calls", EACH, "function", "arguments"),
+    sizeAt(...OUTPUT, "content", EACH, "text"),
+    sizeAt(...OUTPUT, "arguments"),
+    sizeAt("delta"),
+  ),
+  searches: countTool("web_search_call"),
+  opened: countTool("open_page", "action"),
+  found: countTool("find_in_page", "action"),
+  files: countTool("file_search_call"),
+  code: countTool("code_interpreter_call"),
+  drawn: countTool("image_generation_call"),
 });
-type Name = typeof ANSWER extends { readonly index: ReadonlyMap<infer K extends string, number> } ? K : never;
+type Name = NameOf<typeof ANSWER>;
 
-const TEXTS = [
-  "text",
-  "content",
-  "thought",
-  "call",
-  "deltaContent",
-  "deltaThought",
-  "deltaReasoning",
-  "deltaCall",
-  "outputText",
-  "outputCall",
-  "delta",
-] as const satisfies readonly Name[];
+const OPEN_OBJECT = 0x7b;
+const SMALL_N = 0x6e;
 /** Events behind which nothing more is used. */
 const LAST_EVENTS = new Set(["response.completed", "response.incomplete", "response.failed"]);
 const NOT_BEGUN = new Set(["queued", "in_progress"]);
@@ -107,34 +91,31 @@ class OpenAiTally implements Tally<Name> {
   }
 
   document(members: JsonMembers<Name>): void {
-    const type = reportedText(members.value("type"));
-    const first = (...names: readonly Name[]) => names.map((name) => members.value(name)).find((raw) => raw !== null);
-    this.#model = modelName(reportedText(first("model", "responseModel") ?? null)) ?? this.#model;
-    this.#tier = tierName(reportedText(first("tier", "responseTier") ?? null)) ?? this.#tier;
-    this.#failure ??= failureText(first("error", "responseError") ?? null);
-    const usage = (["usage", "responseUsage", "groqUsage"] as const).map((name) => reportedObject(members.value(name)));
-    const told = usage.find((each) => each !== null);
-    if (told) this.#usage = told;
-    if (told && members.count("choices") === 0) this.#final = true;
-    if (type !== null && LAST_EVENTS.has(type)) this.#final = true;
-    this.#waiting = !this.#final && NOT_BEGUN.has(reportedText(members.value("status")) ?? "");
-    this.#svgUsage = reportedObject(members.value("svgUsage")) ?? this.#svgUsage;
-    for (const name of TEXTS) this.#textBytes += members.size(name);
+    this.#model ??= modelName(reportedText(members.value("model")));
+    this.#tier = members.firstByte("tier") > 0 ? tierName(reportedText(members.value("tier"))) : this.#tier;
+    if (isThere(members, "error")) this.#failure ??= failureText(members.value("error"));
+    if (members.firstByte("usage") === OPEN_OBJECT) {
+      this.#usage = reportedObject(members.value("usage")) ?? this.#usage;
+      this.#final ||= members.count("choices") === 0;
+    }
+    this.#textBytes += members.size("text");
     this.#pictures += members.count("pictures");
-    this.#seconds = secondsIn({ duration: parsed(members.value("duration")) }, "duration") ?? this.#seconds;
+    if (isThere(members, "type")) this.#final ||= LAST_EVENTS.has(reportedText(members.value("type")) ?? "");
+    if (isThere(members, "status")) {
+      this.#waiting = !this.#final && NOT_BEGUN.has(reportedText(members.value("status")) ?? "");
+    }
+    if (isThere(members, "svgUsage")) this.#svgUsage = reportedObject(members.value("svgUsage"));
+    if (isThere(members, "duration")) this.#seconds = secondsIn({ s: parsed(members.value("duration")) }, "s");
     this.#countTools(members);
   }
 
   /** Only searches cost something: opening a page that was found does not. */
   #countTools(members: JsonMembers<Name>): void {
-    const both = (plain: Name, nested: Name) => members.count(plain) + members.count(nested);
-    const pages = both("opened", "responseOpened") + both("found", "responseFound");
-    const used = {
-      web_search: Math.max(0, both("searches", "responseSearches") - pages),
-      tool_call: both("files", "responseFiles") + both("code", "responseCode"),
-      image: both("drawn", "responseDrawn"),
-    };
-    if (used.web_search + used.tool_call + used.image > 0) this.#tools = used;
+    const searches = members.count("searches") - members.count("opened") - members.count("found");
+    const calls = members.count("files") + members.count("code");
+    const drawn = members.count("drawn");
+    if (searches + calls + drawn > 0)
+      this.#tools = { web_search: Math.max(0, searches), tool_call: calls, image: drawn };
   }
 
   figure(end: AnswerEnd): UsageFigure {
@@ -179,6 +160,11 @@ class OpenAiTally implements Tally<Name> {
     const { output: _, ...input } = this.#facts.expected;
     return unitsOf(sumOf([input, this.#tools, { output: tokensInBytes(this.#textBytes || cut) }]));
   }
+}
+
+function isThere(members: JsonMembers<Name>, name: Name): boolean {
+  const byte = members.firstByte(name);
+  return byte !== 0 && byte !== SMALL_N;
 }
 
 function sumOf(parts: readonly Partial<Record<Unit, number>>[]): Partial<Record<Unit, number>> {

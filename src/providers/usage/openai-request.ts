@@ -1,5 +1,16 @@
 import { unitsOf } from "./figure.ts";
-import { countAt, countOf, EACH, memberSet, OTHER, sizeAt, valueAt, wordsOf } from "./member-set.ts";
+import {
+  anyOf,
+  countAt,
+  countOf,
+  EACH,
+  memberSet,
+  type NameOf,
+  OTHER,
+  sizeAt,
+  valueAt,
+  wordsOf,
+} from "./member-set.ts";
 import { memberOf, modelName, reportedObject, reportedText, tierName } from "./reported.ts";
 import {
   DEFAULT_OUTPUT_TOKENS,
@@ -41,15 +52,15 @@ const COMPLETION = memberSet(
     bestOf: valueAt("best_of"),
     search: countAt("web_search_options"),
     parts: countAt("messages", EACH, "content", EACH),
-    texts: countOf("text", "messages", EACH, "content", EACH, "type"),
-    refusals: countOf("refusal", "messages", EACH, "content", EACH, "type"),
+    texts: countOf(["text", "refusal"], "messages", EACH, "content", EACH, "type"),
     audio: countAt("messages", EACH, "audio"),
-    imageBytes: sizeAt("messages", EACH, "content", EACH, "image_url", "url"),
-    audioBytes: sizeAt("messages", EACH, "content", EACH, "input_audio", "data"),
-    fileBytes: sizeAt("messages", EACH, "content", EACH, "file", "file_data"),
+    inlineBytes: anyOf(
+      sizeAt("messages", EACH, "content", EACH, "image_url", "url"),
+      sizeAt("messages", EACH, "content", EACH, "input_audio", "data"),
+      sizeAt("messages", EACH, "content", EACH, "file", "file_data"),
+    ),
     tools: countAt("tools", EACH),
-    functions: countOf("function", "tools", EACH, "type"),
-    customs: countOf("custom", "tools", EACH, "type"),
+    functions: countOf(["function", "custom"], "tools", EACH, "type"),
     prompts: countAt("prompt", EACH),
     promptTexts: sizeAt("prompt", EACH),
     unknown: countAt(OTHER),
@@ -67,18 +78,16 @@ const RESPONSE = memberSet(
     roles: countAt("input", EACH, "role"),
     types: countAt("input", EACH, "type"),
     messages: countOf("message", "input", EACH, "type"),
-    calls: countOf("function_call", "input", EACH, "type"),
-    results: countOf("function_call_output", "input", EACH, "type"),
+    calls: countOf(["function_call", "function_call_output"], "input", EACH, "type"),
     resultParts: countAt("input", EACH, "output", EACH),
     parts: countAt("input", EACH, "content", EACH),
-    inputTexts: countOf("input_text", "input", EACH, "content", EACH, "type"),
-    outputTexts: countOf("output_text", "input", EACH, "content", EACH, "type"),
-    refusals: countOf("refusal", "input", EACH, "content", EACH, "type"),
-    imageBytes: sizeAt("input", EACH, "content", EACH, "image_url"),
-    fileBytes: sizeAt("input", EACH, "content", EACH, "file_data"),
+    texts: countOf(["input_text", "output_text", "refusal"], "input", EACH, "content", EACH, "type"),
+    inlineBytes: anyOf(
+      sizeAt("input", EACH, "content", EACH, "image_url"),
+      sizeAt("input", EACH, "content", EACH, "file_data"),
+    ),
     tools: countAt("tools", EACH),
-    functions: countOf("function", "tools", EACH, "type"),
-    customs: countOf("custom", "tools", EACH, "type"),
+    functions: countOf(["function", "custom"], "tools", EACH, "type"),
     unknown: countAt(OTHER),
   },
   BOUNDED_RESPONSE,
@@ -107,11 +116,11 @@ export function readCompletion(operation: "chat" | "completions", asks: boolean)
   };
 }
 
-function completionUnits(body: JsonBody<MembersOf<typeof COMPLETION>>): Pick<RequestFacts, "expected" | "atMost"> {
+function completionUnits(body: JsonBody<NameOf<typeof COMPLETION>>): Pick<RequestFacts, "expected" | "atMost"> {
   const { members, bytes, certain } = body;
   const attachments = {
-    count: members.count("parts") - members.count("texts") - members.count("refusals"),
-    bytes: members.size("imageBytes") + members.size("audioBytes") + members.size("fileBytes"),
+    count: members.count("parts") - members.count("texts"),
+    bytes: members.size("inlineBytes"),
   };
   const limits = [statedCount(members.value("limit")), statedCount(members.value("oldLimit"))];
   const stated = Math.max(...limits.filter((limit) => limit !== null));
@@ -132,7 +141,7 @@ function completionUnits(body: JsonBody<MembersOf<typeof COMPLETION>>): Pick<Req
     isText &&
     members.count("unknown") === 0 &&
     members.count("prompts") === members.count("promptTexts") &&
-    tools === members.count("functions") + members.count("customs") &&
+    tools === members.count("functions") &&
     isPlainModel(members.value("model"), members.value("tier"));
   return { expected, atMost: isBounded ? bounded(bytes, tools > 0, stated * choices) : null };
 }
@@ -142,10 +151,9 @@ export const readResponses: Reader = (head, window) => {
   const body = jsonBody(head, window, RESPONSE);
   if (body === null) return plainFacts("responses", { atMost: null });
   const { members, bytes } = body;
-  const texts = members.count("inputTexts") + members.count("outputTexts") + members.count("refusals");
   const attachments = {
-    count: Math.max(0, members.count("parts") - texts),
-    bytes: members.size("imageBytes") + members.size("fileBytes"),
+    count: Math.max(0, members.count("parts") - members.count("texts")),
+    bytes: members.size("inlineBytes"),
   };
   const limit = statedCount(members.value("limit"));
   const tools = members.count("tools");
@@ -160,9 +168,9 @@ export const readResponses: Reader = (head, window) => {
 };
 
 /** An item without a role that is no call or result may be a reference to one that the provider stores. */
-function isBoundedResponse(body: JsonBody<MembersOf<typeof RESPONSE>>, attachments: number): boolean {
+function isBoundedResponse(body: JsonBody<NameOf<typeof RESPONSE>>, attachments: number): boolean {
   const { members, certain } = body;
-  const calls = members.count("calls") + members.count("results");
+  const calls = members.count("calls");
   return (
     certain &&
     attachments === 0 &&
@@ -170,7 +178,7 @@ function isBoundedResponse(body: JsonBody<MembersOf<typeof RESPONSE>>, attachmen
     members.count("unknown") === 0 &&
     members.count("items") === members.count("roles") + calls &&
     members.count("types") === members.count("messages") + calls &&
-    members.count("tools") === members.count("functions") + members.count("customs") &&
+    members.count("tools") === members.count("functions") &&
     isPlainModel(members.value("model"), members.value("tier"))
   );
 }
@@ -186,5 +194,3 @@ function bounded(bytes: number, hasTools: boolean, output: number): Units | null
   if (!(output > 0)) return null;
   return unitsOf({ cache_write: mostInput(bytes, hasTools), output });
 }
-
-type MembersOf<S> = S extends { readonly index: ReadonlyMap<infer K extends string, number> } ? K : never;

@@ -2,7 +2,7 @@ import { type AnswerEnd, answerReader, type Tally } from "./answer-reader.ts";
 import { failureText } from "./failure-text.ts";
 import { figureOf, unbilledReader, unitsOf } from "./figure.ts";
 import type { JsonMembers } from "./json-members.ts";
-import { EACH, memberSet, valueAt } from "./member-set.ts";
+import { EACH, memberSet, type NameOf, valueAt } from "./member-set.ts";
 import { plainFacts } from "./request-body.ts";
 import type { AnswerHead, RequestFacts, UsageDialect, UsageFigure, UsageReader } from "./usage.ts";
 
@@ -22,7 +22,7 @@ const ERRORS = memberSet({
   note: valueAt("Note"),
   information: valueAt("Information"),
 });
-type Name = typeof ERRORS extends { readonly index: ReadonlyMap<infer K extends string, number> } ? K : never;
+type Name = NameOf<typeof ERRORS>;
 
 const ANYWHERE = ["message", "error", "errors", "item"] as const satisfies readonly Name[];
 

@@ -2,7 +2,7 @@ import { type AnswerEnd, answerReader, type Tally } from "./answer-reader.ts";
 import { failureText } from "./failure-text.ts";
 import { figureOf, unbilledReader, unitsOf } from "./figure.ts";
 import type { JsonMembers } from "./json-members.ts";
-import { countAt, countOf, memberSet, OTHER, valueAt } from "./member-set.ts";
+import { countAt, countOf, memberSet, type NameOf, OTHER, valueAt } from "./member-set.ts";
 import { bytesSent, ERROR_WINDOW } from "./per-call.ts";
 import { parsed, reportedText } from "./reported.ts";
 import { isJson, jsonBody, plainFacts } from "./request-body.ts";
@@ -76,7 +76,7 @@ const ANSWER = memberSet({
   failedResponses: countOf("error", "data", OTHER, "response", "status"),
   responseMessage: valueAt("data", OTHER, "response", "message"),
 });
-type Name = typeof ANSWER extends { readonly index: ReadonlyMap<infer K extends string, number> } ? K : never;
+type Name = NameOf<typeof ANSWER>;
 
 function twelveDataReader(facts: RequestFacts, answer: AnswerHead): UsageReader {
   if (answer.status < 200 || answer.status > 299) return unbilledReader(facts);
