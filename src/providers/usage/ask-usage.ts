@@ -1,5 +1,7 @@
 import { type MemberPlace, objectMembers } from "./object-members.ts";
 
+const STREAM_OPTIONS = Buffer.from("stream_options");
+const INCLUDE_USAGE = Buffer.from("include_usage");
 const OPTIONS = '"stream_options":{"include_usage":true}';
 
 /**
@@ -7,14 +9,14 @@ const OPTIONS = '"stream_options":{"include_usage":true}';
  * changed: every other byte stays as the client wrote it. Null when the body has no place for it that is beyond doubt.
  */
 export function askForUsage(body: Buffer): Buffer | null {
-  const members = objectMembers(body, 0, body.length);
+  const members = objectMembers(body, 0, body.length, [STREAM_OPTIONS]);
   const last = members?.at(-1);
   if (!members || !last) return null;
   const options = members.find(({ name }) => name === "stream_options");
   if (!options) return spliced(body, last.to, last.to, `,${OPTIONS}`);
   const written = textOf(body, options);
   if (written === "null") return spliced(body, options.valueFrom, options.to, '{"include_usage":true}');
-  const inside = objectMembers(body, options.valueFrom, options.to);
+  const inside = objectMembers(body, options.valueFrom, options.to, [INCLUDE_USAGE]);
   if (inside === null) return null;
   const include = inside.find(({ name }) => name === "include_usage");
   if (include) {

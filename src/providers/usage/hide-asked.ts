@@ -1,3 +1,4 @@
+import { isSame } from "./json-syntax.ts";
 import { type MemberPlace, objectMembers } from "./object-members.ts";
 import type { EventFilter } from "./usage.ts";
 
@@ -9,7 +10,8 @@ const COMMENT = 0x3a;
 const FIRST_HELD_BYTES = 4096;
 const DATA = Buffer.from("data:");
 const USAGE = Buffer.from('"usage"');
-const NOTHING = Buffer.alloc(0);
+const NAMES = [Buffer.from("usage"), Buffer.from("choices")];
+const NOTHING: Buffer = Buffer.alloc(0);
 
 /**
  * Takes the usage that was asked for out of a stream of chat chunks. OpenAI's documentation of `include_usage`: "an
@@ -39,7 +41,8 @@ class HideAsked implements EventFilter {
     const heldBefore = this.#heldLength;
     let eventFrom = this.#secondHalf(chunk, passed);
     let lineFrom = eventFrom;
-    for (let at = nextLineEnd(chunk, lineFrom); at < chunk.length; at = nextLineEnd(chunk, lineFrom)) {
+    let back = nextReturn(chunk, lineFrom);
+    for (let at = lineEnd(chunk, lineFrom, back); at < chunk.length; at = lineEnd(chunk, lineFrom, back)) {
       const end = chunk[at] === CR && chunk[at + 1] === LF ? at + 2 : at + 1;
       const isBlank = at === lineFrom && this.#lineIsEmpty;
       this.#afterReturn = chunk[end - 1] === CR;
@@ -47,6 +50,7 @@ class HideAsked implements EventFilter {
       if (isBlank) eventFrom = end;
       this.#lineIsEmpty = true;
       lineFrom = end;
+      if (back < lineFrom) back = nextReturn(chunk, lineFrom);
     }
     if (lineFrom < chunk.length) {
       this.#lineIsEmpty = false;
@@ -106,22 +110,22 @@ class HideAsked implements EventFilter {
   }
 }
 
-function isLineEnd(byte: number | undefined): boolean {
-  return byte === LF || byte === CR;
+/** @param nextReturn a carriage return before which there is none behind `from`; the length when there is none at all */
+function lineEnd(bytes: Buffer, from: number, nextReturn: number): number {
+  const feed = bytes.indexOf(LF, from);
+  return Math.min(feed === -1 ? bytes.length : feed, nextReturn);
 }
 
-function nextLineEnd(chunk: Buffer, from: number): number {
-  for (let at = from; at < chunk.length; at++) {
-    if (isLineEnd(chunk[at])) return at;
-  }
-  return chunk.length;
+function nextReturn(bytes: Buffer, from: number): number {
+  const found = bytes.indexOf(CR, from);
+  return found === -1 ? bytes.length : found;
 }
 
 /** What is shown of an event, its blank line included. */
 function withoutAsked(event: Buffer): Buffer[] {
   if (!event.includes(USAGE)) return [event];
   const data = dataOf(event);
-  const members = data && objectMembers(event, data.from, data.to);
+  const members = data && objectMembers(event, data.from, data.to, NAMES);
   const at = members?.findIndex(({ name }) => name === "usage") ?? -1;
   const usage = members?.[at];
   if (!members || !usage) return [event];
@@ -132,18 +136,33 @@ function withoutAsked(event: Buffer): Buffer[] {
   return isExtra ? commentsOf(event) : [event];
 }
 
+interface Line {
+  readonly from: number;
+  /** Where its line end begins, and where the next line does. */
+  readonly to: number;
+  readonly next: number;
+}
+
+function linesOf(event: Buffer): Line[] {
+  const lines: Line[] = [];
+  let back = nextReturn(event, 0);
+  for (let from = 0; from < event.length; ) {
+    if (back < from) back = nextReturn(event, from);
+    const to = lineEnd(event, from, back);
+    const next = Math.min(event.length, event[to] === CR && event[to + 1] === LF ? to + 2 : to + 1);
+    lines.push({ from, to, next });
+    from = next;
+  }
+  return lines;
+}
+
 /** The JSON of an event whose data is one line, as all of them are; null for any other. */
 function dataOf(event: Buffer): { from: number; to: number } | null {
-  let found: { from: number; to: number } | null = null;
-  for (let at = 0; at < event.length; ) {
-    const end = nextLineEnd(event, at);
-    if (event.subarray(at, at + DATA.length).equals(DATA)) {
-      if (found !== null) return null;
-      found = { from: at + DATA.length, to: end };
-    }
-    at = end + 1;
-  }
-  return found;
+  const data = linesOf(event).filter(({ from }) =>
+    isSame(event, from, Math.min(from + DATA.length, event.length), DATA),
+  );
+  const [line] = data;
+  return line && data.length === 1 ? { from: line.from + DATA.length, to: line.to } : null;
 }
 
 /** With the comma that joins it to its neighbour, and the blanks around it. */
@@ -163,13 +182,7 @@ function isEmptyArray(event: Buffer, { valueFrom, to }: MemberPlace): boolean {
 
 /** Comments stand in the stream by themselves: they would have come without the event that they happen to precede. */
 function commentsOf(event: Buffer): Buffer[] {
-  const comments: Buffer[] = [];
-  for (let at = 0; at < event.length; ) {
-    const end = nextLineEnd(event, at);
-    const isPair = event[end] === CR && event[end + 1] === LF;
-    const next = Math.min(event.length, end + (isPair ? 2 : 1));
-    if (event[at] === COMMENT) comments.push(event.subarray(at, next));
-    at = next;
-  }
-  return comments;
+  return linesOf(event)
+    .filter(({ from }) => event[from] === COMMENT)
+    .map(({ from, next }) => event.subarray(from, next));
 }

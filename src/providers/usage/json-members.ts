@@ -6,6 +6,7 @@
  */
 
 import { NOT_HERE, NOT_JSON, StringEnd } from "./json-string.ts";
+import { StructureSearch } from "./json-structure.ts";
 import {
   behindBlanks,
   CLOSE_ARRAY,
@@ -23,6 +24,8 @@ import { MemberValues } from "./member-values.ts";
 
 /** The longest value that is captured, in bytes; a longer one counts as absent. */
 export const MAX_CAPTURE_BYTES = 16 * 1024;
+/** How far is looked byte by byte before the faster search pays for its calls. */
+const NEAR_BYTES = 32;
 const MAX_DEPTH = 512;
 /** Longer names match no path: 40 characters, each of them written as an escape. */
 const MAX_NAME_BYTES = 240;
@@ -48,6 +51,7 @@ export class JsonMembers<K extends string> {
   readonly #set: MemberSet<K>;
   readonly #found: MemberValues;
   readonly #string = new StringEnd();
+  readonly #structures = new StructureSearch();
   #state = VALUE;
   #doubtful = false;
   /** The serial of the object in which a node was last seen, by the node's id. */
@@ -130,7 +134,7 @@ export class JsonMembers<K extends string> {
    * @returns the index behind the last byte that belongs to the document
    */
   write(chunk: Buffer, from = 0, to = chunk.length): number {
-    this.#found.read(chunk);
+    if (this.#found.read(chunk)) this.#structures.reset();
     let at = from;
     this.#from = from;
     while (at < to && this.#state < COMPLETE) at = this.#step(chunk, at, to);
@@ -264,15 +268,18 @@ export class JsonMembers<K extends string> {
   /** The rest of a value that no path leads into. */
   #skip(chunk: Buffer, from: number, to: number): number {
     const brackets = this.#brackets;
-    for (let at = from; at < to; at++) {
-      const byte = chunk[at] ?? 0;
+    for (let at = from, near = from + NEAR_BYTES; at < to; at++) {
+      if (at >= near) at = this.#structures.next(chunk, at, to);
+      const byte = at < to ? (chunk[at] ?? 0) : 0;
       // Nothing below this but a quote means anything here: digits, commas, blanks.
       if (byte < OPEN_ARRAY && byte !== QUOTE) continue;
+      near = at + NEAR_BYTES;
       if (byte === QUOTE) {
         const quote = this.#string.find(chunk, at + 1, to);
         if (quote === NOT_JSON) return this.#fail(at);
         if (quote === NOT_HERE) this.#state = SKIPPED_TEXT;
         at = quote === NOT_HERE ? to : quote;
+        near = at + NEAR_BYTES;
       } else if (byte === OPEN_ARRAY || byte === OPEN_OBJECT) {
         if (brackets.length === MAX_DEPTH) return this.#fail(at);
         brackets.push(byte + 2);

@@ -5,7 +5,7 @@ export const NOT_HERE = -1;
 export const NOT_JSON = -2;
 
 /** How far a string is read byte by byte before the faster search pays for its call. */
-const NEAR_BYTES = 24;
+const NEAR_BYTES = 8;
 
 /** Finds the quote that ends a JSON string whose bytes come in chunks. */
 export class StringEnd {
@@ -56,6 +56,11 @@ function backslashesBefore(chunk: Buffer, from: number, end: number): number {
   let at = end;
   while (at > from && chunk[at - 1] === BACKSLASH) at--;
   return end - at;
+}
+
+/** Index of the quote that ends the string which begins at `from`; `NOT_HERE` when there is none before `to`. */
+export function stringEnd(bytes: Buffer, from: number, to: number): number {
+  return new StringEnd().find(bytes, from, to);
 }
 
 /** The text of a JSON string between its quotes; null when it has an escape that JSON does not know. */

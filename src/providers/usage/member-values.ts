@@ -35,11 +35,12 @@ export class MemberValues {
     return (from === NOWHERE ? this.#bytes[member]?.[0] : this.#chunk[from]) ?? 0;
   }
 
-  /** The bytes that follow are those of this chunk. */
-  read(chunk: Buffer): void {
-    if (chunk === this.#chunk) return;
+  /** @returns whether the bytes that follow are those of another chunk than before */
+  read(chunk: Buffer): boolean {
+    if (chunk === this.#chunk) return false;
     this.settle();
     this.#chunk = chunk;
+    return true;
   }
 
   /** @param bytes the chunk that is being read, or bytes that nobody else has */

@@ -1,11 +1,13 @@
-import { jsonText, StringEnd } from "./json-string.ts";
+import { jsonText, stringEnd } from "./json-string.ts";
 import {
+  BACKSLASH,
   behindBlanks,
   CLOSE_ARRAY,
   CLOSE_OBJECT,
   COLON,
   COMMA,
   isLiteralByte,
+  isSame,
   OPEN_ARRAY,
   OPEN_OBJECT,
   QUOTE,
@@ -13,7 +15,8 @@ import {
 
 /** Where a member of a JSON object stands in its bytes; each range is from its first byte to behind its last. */
 export interface MemberPlace {
-  readonly name: string;
+  /** Null when it is none of those that were asked for. */
+  readonly name: string | null;
   /** Begins with the quote of the name. */
   readonly from: number;
   readonly valueFrom: number;
@@ -26,18 +29,18 @@ const MAX_MEMBERS = 1000;
 
 /**
  * The members of the JSON object that fills `bytes` from `from` to `to`, blanks around it allowed; null when it is not
- * one, or two of its members have the same name. Values are followed by their brackets and strings only.
+ * one, or has one of `names` twice. Values are followed by their brackets and strings only.
  */
-export function objectMembers(bytes: Buffer, from: number, to: number): MemberPlace[] | null {
+export function objectMembers(bytes: Buffer, from: number, to: number, names: readonly Buffer[]): MemberPlace[] | null {
   const places: MemberPlace[] = [];
   let at = behindBlanks(bytes, from, to);
   if (bytes[at] !== OPEN_OBJECT) return null;
   at = behindBlanks(bytes, at + 1, to);
   if (bytes[at] === CLOSE_OBJECT) return behindBlanks(bytes, at + 1, to) === to ? places : null;
   for (;;) {
-    const place = memberAt(bytes, at, to);
+    const place = memberAt(bytes, at, to, names);
     if (place === null || places.length === MAX_MEMBERS) return null;
-    if (places.some(({ name }) => name === place.name)) return null;
+    if (place.name !== null && places.some(({ name }) => name === place.name)) return null;
     places.push(place);
     at = behindBlanks(bytes, place.to, to);
     if (at < to && bytes[at] === CLOSE_OBJECT) return behindBlanks(bytes, at + 1, to) === to ? places : null;
@@ -46,23 +49,34 @@ export function objectMembers(bytes: Buffer, from: number, to: number): MemberPl
   }
 }
 
-function memberAt(bytes: Buffer, from: number, to: number): MemberPlace | null {
+function memberAt(bytes: Buffer, from: number, to: number, names: readonly Buffer[]): MemberPlace | null {
   if (from >= to || bytes[from] !== QUOTE) return null;
-  const nameEnd = new StringEnd().find(bytes, from + 1, to);
+  const nameEnd = stringEnd(bytes, from + 1, to);
   if (nameEnd < 0) return null;
-  const name = jsonText(bytes.subarray(from + 1, nameEnd));
+  const name = nameAmong(bytes, from + 1, nameEnd, names);
   const colon = behindBlanks(bytes, nameEnd + 1, to);
-  if (name === null || colon >= to || bytes[colon] !== COLON) return null;
+  if (colon >= to || bytes[colon] !== COLON) return null;
   const valueFrom = behindBlanks(bytes, colon + 1, to);
   const end = valueEnd(bytes, valueFrom, to);
   return end === -1 ? null : { name, from, valueFrom, to: end };
+}
+
+/** The name, when it is one of these, however it is written. */
+function nameAmong(bytes: Buffer, from: number, to: number, names: readonly Buffer[]): string | null {
+  for (const name of names) if (isSame(bytes, from, to, name)) return name.toString();
+  for (let at = from; at < to; at++) {
+    if (bytes[at] !== BACKSLASH) continue;
+    const text = jsonText(bytes.subarray(from, to));
+    return names.map(String).find((name) => name === text) ?? null;
+  }
+  return null;
 }
 
 /** Index behind the value that begins at `from`; -1 when it does not end before `to`. */
 function valueEnd(bytes: Buffer, from: number, to: number): number {
   const first = bytes[from];
   if (from >= to) return -1;
-  if (first === QUOTE) return new StringEnd().find(bytes, from + 1, to) + 1 || -1;
+  if (first === QUOTE) return stringEnd(bytes, from + 1, to) + 1 || -1;
   if (first === OPEN_OBJECT || first === OPEN_ARRAY) return bracketsEnd(bytes, from, to);
   let at = from;
   while (at < to && isLiteralByte(bytes[at] ?? 0)) at++;
@@ -74,7 +88,7 @@ function bracketsEnd(bytes: Buffer, from: number, to: number): number {
   for (let at = from; at < to; at++) {
     const byte = bytes[at] ?? 0;
     if (byte === QUOTE) {
-      at = new StringEnd().find(bytes, at + 1, to);
+      at = stringEnd(bytes, at + 1, to);
       if (at < 0) return -1;
     } else if (byte === OPEN_OBJECT || byte === OPEN_ARRAY) {
       if (open.push(byte + 2) > MAX_DEPTH) return -1;
