@@ -42,6 +42,11 @@ describe("version 2", () => {
       assert.deepEqual(figureAt(cohere, { ...CALL, type: EVENTS, answer: variant }), figure);
   });
 
+  test("a client that leaves after the last event leaves a figure that is whole", () => {
+    const figure = figureAt(cohere, { ...CALL, type: EVENTS, answer: STREAM, complete: false });
+    assert.deepEqual([figure.units, figure.partial], [UNITS, false]);
+  });
+
   test("a stream that breaks off counts what was delivered", () => {
     const cut = STREAM.slice(0, STREAM.indexOf("event: tool-call-delta"));
     const figure = figureOf(cohere, { ...CALL, type: EVENTS, answer: cut, complete: false });

@@ -76,6 +76,8 @@ describe("providers that speak OpenAI's language too", () => {
       output: 14,
       reasoning: 24,
     });
+    const listed = { method: "GET", path: "/v1beta/openai/models", answer: '{"usage":{"prompt_tokens":9}}' };
+    assert.deepEqual(figureOf(dialectFor("gemini"), listed).units, { request: 1 });
     const own = {
       path: "/v1/messages",
       request: { model: "m", max_tokens: 9 },
