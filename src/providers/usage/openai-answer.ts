@@ -124,13 +124,11 @@ class OpenAiTally implements Tally<Name> {
       model: this.#model ?? this.#facts.model,
       tier: this.#tier,
       partial: !isOver || this.#waiting,
+      charged: this.#usage === null ? null : (this.#habits.charge?.(this.#usage) ?? null),
       failure: this.#failure,
     };
     const exact = this.#told(end);
-    if (exact !== null) {
-      const charged = this.#usage === null ? null : (this.#habits.charge?.(this.#usage) ?? null);
-      return figureOf(this.#facts, { ...told, units: exact, quality: "exact", charged });
-    }
+    if (exact !== null) return figureOf(this.#facts, { ...told, units: exact, quality: "exact" });
     const units = this.#estimate(end);
     return figureOf(this.#facts, { ...told, units: units ?? { request: 1 }, quality: units ? "estimated" : "none" });
   }

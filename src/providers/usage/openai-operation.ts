@@ -27,6 +27,8 @@ const ENDINGS: readonly (readonly [string, OpenAiOperation])[] = [
   ["/responses/compact", "responses"],
   ["/responses", "responses"],
   ["/decisions", "responses"],
+  // Perplexity's name for it.
+  ["/v1/agent", "responses"],
   ["/messages", "messages"],
   ["/embeddings", "embeddings"],
   ["/images/generations", "images"],

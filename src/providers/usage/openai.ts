@@ -12,9 +12,11 @@ import type { BodyWindow, RequestFacts, RequestHead, UsageDialect } from "./usag
 interface Variant extends UsageHabits {
   /** Streams of chats tell their usage only when asked. */
   readonly asks: boolean;
+  /** Puts a prompt of its own before the messages, of a length that it does not tell. */
+  readonly addsPrompt: boolean;
 }
 
-const PLAIN: Variant = { asks: false, hiddenReasoning: false, charge: null };
+const PLAIN: Variant = { asks: false, addsPrompt: false, hiddenReasoning: false, charge: null };
 
 /** OpenAI and Azure: streamed chats report usage when `stream_options.include_usage` asks for it. */
 export const openAi = dialect({ ...PLAIN, asks: true });
@@ -31,8 +33,11 @@ export const openRouter = dialect({ ...PLAIN, charge: openRouterCharge });
 
 export const perplexity = dialect({ ...PLAIN, charge: perplexityCharge });
 
-/** Asked like OpenAI; its total counts reasoning beside the completion. */
-export const xai = dialect({ ...PLAIN, asks: true, charge: xaiCharge });
+/**
+ * Asked like OpenAI; its total counts reasoning beside the completion. A greeting is billed with some 200 tokens of
+ * input, or some 700, by the model: no bound follows from the length of a request.
+ */
+export const xai = dialect({ ...PLAIN, asks: true, addsPrompt: true, charge: xaiCharge });
 
 /** Gemini's compatible endpoint, whose total alone shows what was thought. Every chunk reports. */
 export const geminiCompatible = dialect({ ...PLAIN, hiddenReasoning: true });
@@ -60,7 +65,8 @@ function readsBody(operation: OpenAiOperation): boolean {
 function readRequest(head: RequestHead, body: BodyWindow | null, variant: Variant): RequestFacts {
   const operation = openAiOperation(head);
   const facts = factsOf(operation, head, body, variant.asks && canBeAsked(head));
-  return facts.model === null ? { ...facts, model: deploymentOf(head.path) } : facts;
+  const atMost = variant.addsPrompt && facts.expected.input !== undefined ? null : facts.atMost;
+  return { ...facts, model: facts.model ?? deploymentOf(head.path), atMost };
 }
 
 function factsOf(operation: OpenAiOperation, head: RequestHead, body: BodyWindow | null, asks: boolean): RequestFacts {

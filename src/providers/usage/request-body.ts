@@ -10,9 +10,9 @@ const ATTACHMENT_TOKENS = 1000;
 export const DEFAULT_OUTPUT_TOKENS = 1000;
 /**
  * Tokens that a provider adds around the messages, at most: marks of roles and turns, which are shorter than the JSON
- * that asks for them, and a few words about the date and the answer's form.
+ * that asks for them, and some words about the date and the answer's form (OpenAI's open models: about 70).
  */
-const FRAME_TOKENS = 100;
+const FRAME_TOKENS = 300;
 /** What a provider adds when there are tools: Anthropic's largest system prompt for them has 530 tokens. */
 const TOOL_FRAME_TOKENS = 1000;
 

@@ -17,7 +17,7 @@ describe("a request for a message", () => {
       stream: false,
       canAsk: false,
       expected: { request: 1, input: Math.ceil(lengthOf(PLAIN) / 4), output: 1024 },
-      atMost: { request: 1, input: lengthOf(PLAIN) + 100, output: 1024 },
+      atMost: { request: 1, input: lengthOf(PLAIN) + 300, output: 1024 },
     });
     const rich = {
       ...PLAIN,
@@ -32,13 +32,13 @@ describe("a request for a message", () => {
         { type: "tool_result", tool_use_id: "t", content: [{ type: "text", text: "b" }] },
       ),
     };
-    assert.deepEqual([read(rich).stream, read(rich).atMost?.input], [true, lengthOf(rich) + 1100]);
+    assert.deepEqual([read(rich).stream, read(rich).atMost?.input], [true, lengthOf(rich) + 1300]);
   });
 
   test("may write all of it to a cache, which is dearer", () => {
     const cached = (ttl?: string) =>
       content({ type: "text", text: "a", cache_control: { type: "ephemeral", ...(ttl ? { ttl } : {}) } });
-    assert.equal(read({ ...PLAIN, ...cached() }).atMost?.cache_write, lengthOf({ ...PLAIN, ...cached() }) + 100);
+    assert.equal(read({ ...PLAIN, ...cached() }).atMost?.cache_write, lengthOf({ ...PLAIN, ...cached() }) + 300);
     assert.ok(read({ ...PLAIN, ...cached("1h") }).atMost?.cache_write_1h);
     assert.ok(read({ ...PLAIN, cache_control: { type: "ephemeral", ttl: "1h" } }).atMost?.cache_write_1h);
     assert.ok(read({ ...PLAIN, system: [{ type: "text", text: "x", cache_control: {} }] }).atMost?.cache_write);

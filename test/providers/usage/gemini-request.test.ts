@@ -18,7 +18,7 @@ describe("a request for content", () => {
       stream: true,
       canAsk: false,
       expected: { request: 1, input: Math.ceil(lengthOf(PLAIN) / 4), output: 500 },
-      atMost: { request: 1, input: lengthOf(PLAIN) + 100, output: 500 },
+      atMost: { request: 1, input: lengthOf(PLAIN) + 300, output: 500 },
     });
     const two = { ...PLAIN, generationConfig: { maxOutputTokens: 500, candidateCount: 2 } };
     assert.deepEqual([read(two).expected.output, read(two).atMost?.output], [1000, 1000]);
@@ -31,7 +31,7 @@ describe("a request for content", () => {
       tools: [{ functionDeclarations: [{ name: "f" }] }],
       systemInstruction: { parts: [{ text: "x" }] },
     };
-    assert.equal(read(tools).atMost?.input, lengthOf(tools) + 1100);
+    assert.equal(read(tools).atMost?.input, lengthOf(tools) + 1300);
   });
 
   test("has no bound with files, searches, code, stored content, or another kind of answer", () => {

@@ -8,7 +8,7 @@ import { factsOf, headOf } from "./reading.ts";
 const CHAT_PATH = "/v1/chat/completions";
 const MESSAGES = [{ role: "user", content: "Say hi in Portuguese" }];
 const PLAIN = { model: "gpt-5-mini", messages: MESSAGES, max_completion_tokens: 400 };
-const FRAME = 100;
+const FRAME = 300;
 const TOOLS = 1000;
 
 const chat = (request: unknown): RequestFacts => factsOf(openAi, { path: CHAT_PATH, request });
@@ -117,6 +117,11 @@ describe("a request for a chat", () => {
         assert.ok(bound >= Buffer.byteLength(content) + Buffer.byteLength(system) + 2 * "system".length);
       }),
     );
+  });
+
+  test("has no bound where the provider adds a prompt that it does not show", () => {
+    assert.equal(factsOf(xai, { path: CHAT_PATH, request: PLAIN }).atMost, null);
+    assert.deepEqual(factsOf(xai, { method: "GET", path: "/v1/models" }).atMost, { request: 1 });
   });
 });
 

@@ -191,6 +191,12 @@ describe("providers in OpenAI's shape", () => {
     assert.equal(figure.charged, 3_775_601);
   });
 
+  test("a charge counts without tokens too", () => {
+    const answer = '{"choices":[],"usage":{"cost_in_usd_ticks":10000000000}}';
+    const figure = figureAt(xai, { ...CHAT, answer });
+    assert.deepEqual([figure.charged, figure.quality], [1_000_000_000, "estimated"]);
+  });
+
   test("OpenRouter says what it charged, with the upstream's part when the key is one's own", () => {
     assert.equal(streamed(openRouter, OPENROUTER_STREAM).charged, 140_000);
     const own = OPENROUTER_STREAM.replace('"is_byok":false', '"is_byok":true');
