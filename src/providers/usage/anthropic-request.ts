@@ -27,7 +27,7 @@ import type { BodyWindow, RequestFacts, RequestHead, Unit } from "./usage.ts";
 const CONTENT = ["messages", EACH, "content", EACH] as const;
 /** Parts that are text, and calls and results whose text is in the body. */
 const TEXT_TYPES = ["text", "thinking", "redacted_thinking", "tool_use", "tool_result"];
-/** Everything that can ask for a cache. */
+/** Everything that can ask for a cache, and for one that is kept for an hour. */
 const CACHED = [[], ["system", EACH], ["tools", EACH], CONTENT, [...CONTENT, "content", EACH]].map((path) => [
   ...path,
   "cache_control",
@@ -49,7 +49,6 @@ const MESSAGE = memberSet(
     tools: countAt("tools", EACH),
     toolTypes: countAt("tools", EACH, "type"),
     customTools: countOf("custom", "tools", EACH, "type"),
-    // Everything that can ask for a cache, and for the one that is kept for an hour.
     cached: anyOf(...CACHED.map((path) => countAt(...path))),
     hour: anyOf(...CACHED.map((path) => countOf("1h", ...path, "ttl"))),
     unknown: countAt(OTHER),

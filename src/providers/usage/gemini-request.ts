@@ -1,5 +1,16 @@
 import { unitsOf } from "./figure.ts";
-import { anyOf, countAt, EACH, memberSet, type NameOf, OTHER, sizeAt, valueAt, wordsOf } from "./member-set.ts";
+import {
+  anyOf,
+  countAt,
+  EACH,
+  type Member,
+  memberSet,
+  type NameOf,
+  OTHER,
+  sizeAt,
+  valueAt,
+  wordsOf,
+} from "./member-set.ts";
 import { modelName, reportedText, tierName } from "./reported.ts";
 import {
   DEFAULT_OUTPUT_TOKENS,
@@ -12,7 +23,14 @@ import {
 } from "./request-body.ts";
 import type { BodyWindow, RequestFacts, RequestHead } from "./usage.ts";
 
-const PARTS = ["contents", EACH, "parts", EACH] as const;
+/** Every place of a part. Google's parser takes a single object where a list belongs. */
+const PARTS = [["contents", EACH], ["contents"], ["systemInstruction"], ["system_instruction"]].flatMap((content) => [
+  [...content, "parts", EACH],
+  [...content, "parts"],
+]);
+const TOOLS = [["tools", EACH], ["tools"]];
+const inParts = (place: (...path: readonly string[]) => Member, ...path: readonly string[]): Member =>
+  anyOf(...PARTS.map((part) => place(...part, ...path)));
 /** Members of a part that are text: what they cost is at most their length. */
 const TEXT_PARTS = wordsOf(
   "text thought thoughtSignature thought_signature functionCall function_call functionResponse function_response",
@@ -37,19 +55,17 @@ const GENERATE = memberSet(
       countAt("generation_config", "response_modalities"),
     ),
     tier: anyOf(valueAt("serviceTier"), valueAt("service_tier")),
-    foreign: countAt(...PARTS, OTHER),
-    inline: anyOf(countAt(...PARTS, "inlineData"), countAt(...PARTS, "inline_data")),
-    inlineBytes: anyOf(sizeAt(...PARTS, "inlineData", "data"), sizeAt(...PARTS, "inline_data", "data")),
-    foreignTools: countAt("tools", EACH, OTHER),
-    tools: countAt("tools", EACH),
+    foreign: inParts(countAt, OTHER),
+    inline: anyOf(inParts(countAt, "inlineData"), inParts(countAt, "inline_data")),
+    inlineBytes: anyOf(inParts(sizeAt, "inlineData", "data"), inParts(sizeAt, "inline_data", "data")),
+    foreignTools: anyOf(...TOOLS.map((tool) => countAt(...tool, OTHER))),
+    tools: countAt("tools"),
     unknown: countAt(OTHER),
   },
   [
-    ...wordsOf(
-      "contents systemInstruction system_instruction safetySettings safety_settings toolConfig tool_config labels",
-    ),
-    ...TEXT_PARTS.map((name) => [...PARTS, name]),
-    ...FUNCTIONS.map((name) => ["tools", EACH, name]),
+    ...wordsOf("safetySettings safety_settings toolConfig tool_config labels"),
+    ...TEXT_PARTS.flatMap((name) => PARTS.map((part) => [...part, name])),
+    ...FUNCTIONS.flatMap((name) => TOOLS.map((tool) => [...tool, name])),
   ],
 );
 type Name = NameOf<typeof GENERATE>;

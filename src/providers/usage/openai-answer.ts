@@ -9,12 +9,12 @@ import { openAiCounts, type UsageHabits } from "./openai-usage.ts";
 import { modelName, parsed, type Reported, reportedObject, reportedText, secondsIn, tierName } from "./reported.ts";
 import type { AnswerHead, RequestFacts, Unit, Units, UsageFigure, UsageReader } from "./usage.ts";
 
-/** The same in an answer, in the chunks of a chat, and in the events of a response, of which the last holds the answer. */
 const inResponse = (...path: readonly string[]): Member => anyOf(valueAt(...path), valueAt("response", ...path));
 const OUTPUT = ["output", EACH] as const;
 const countTool = (type: string, ...path: readonly string[]): Member =>
   anyOf(countOf(type, ...OUTPUT, ...path, "type"), countOf(type, "response", ...OUTPUT, ...path, "type"));
 
+/** The same in an answer, in the chunks of a chat, and in the events of a response, of which the last holds the answer. */
 const ANSWER = memberSet({
   usage: anyOf(inResponse("usage"), valueAt("x_groq", "usage")),
   svgUsage: valueAt("svg_usage"),
@@ -26,7 +26,7 @@ const ANSWER = memberSet({
   error: inResponse("error"),
   choices: countAt("choices", EACH),
   pictures: countAt("data", EACH),
-  /** What was delivered, for answers without usage. */
+  // What was delivered, for answers without usage.
   text: anyOf(
     sizeAt("choices", EACH, "text"),
     sizeAt("choices", EACH, "message", "content"),

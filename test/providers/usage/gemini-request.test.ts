@@ -39,6 +39,12 @@ describe("a request for content", () => {
       parts({ inlineData: { mimeType: "image/png", data: "AAAA" } }),
       parts({ text: "a" }, { file_data: { file_uri: "https://x" } }),
       parts({ somethingNew: {} }),
+      { contents: { parts: [{ text: "a" }, { fileData: {} }] } },
+      { contents: [{ parts: { file_data: { file_uri: "https://x" } } }] },
+      { contents: { parts: { inlineData: { data: "AAAA" } } } },
+      { systemInstruction: { parts: [{ inlineData: { data: "AAAA" } }] } },
+      { system_instruction: { parts: { fileData: {} } } },
+      { tools: { googleSearch: {} } },
       { tools: [{ googleSearch: {} }] },
       { tools: [{ functionDeclarations: [] }, { code_execution: {} }] },
       { tools: [{ url_context: {} }] },
@@ -50,6 +56,8 @@ describe("a request for content", () => {
       { generationConfig: { maxOutputTokens: 500, candidateCount: -1 } },
     ];
     for (const change of unbounded) assert.equal(read({ ...PLAIN, ...change }).atMost, null, JSON.stringify(change));
+    const single = { contents: { parts: { text: "a" } }, system_instruction: { parts: { text: "b" } } };
+    assert.notEqual(read({ ...PLAIN, ...single }).atMost, null);
     assert.equal(read(PLAIN, "gemini-2.5-flash-image").atMost, null);
     assert.equal(read(PLAIN, "gemini-2.5-flash-preview-tts").atMost, null);
     assert.notEqual(read({ ...PLAIN, serviceTier: "flex" }).atMost, null);
