@@ -5,7 +5,7 @@
  * leads into is skipped and checked for its brackets only. What cannot be JSON ends the reading; what was complete stays.
  */
 
-import { NOT_HERE, NOT_JSON, StringEnd } from "./json-string.ts";
+import { NOT_HERE, StringEnd } from "./json-string.ts";
 import { StructureSearch } from "./json-structure.ts";
 import {
   behindBlanks,
@@ -134,7 +134,10 @@ export class JsonMembers<K extends string> {
    * @returns the index behind the last byte that belongs to the document
    */
   write(chunk: Buffer, from = 0, to = chunk.length): number {
-    if (this.#found.read(chunk)) this.#structures.reset();
+    if (this.#found.read(chunk)) {
+      this.#structures.reset();
+      this.#string.turn();
+    }
     let at = from;
     this.#from = from;
     while (at < to && this.#state < COMPLETE) at = this.#step(chunk, at, to);
@@ -251,7 +254,6 @@ export class JsonMembers<K extends string> {
   #text(chunk: Buffer, at: number, to: number): number {
     const quote = this.#string.find(chunk, at, to);
     if (quote === NOT_HERE) return to;
-    if (quote === NOT_JSON) return this.#fail(at);
     if (this.#state === SKIPPED_TEXT) this.#state = SKIPPED;
     else if (this.#state === IN_NAME) this.#endName(chunk, quote);
     else this.#endLeaf(chunk, quote + 1, true);
@@ -276,7 +278,6 @@ export class JsonMembers<K extends string> {
       near = at + NEAR_BYTES;
       if (byte === QUOTE) {
         const quote = this.#string.find(chunk, at + 1, to);
-        if (quote === NOT_JSON) return this.#fail(at);
         if (quote === NOT_HERE) this.#state = SKIPPED_TEXT;
         at = quote === NOT_HERE ? to : quote;
         near = at + NEAR_BYTES;
