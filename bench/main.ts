@@ -8,10 +8,11 @@ import { pipelineCost } from "./pipeline.ts";
 import { scrubSpeeds } from "./scrub.ts";
 import { measure, memory, type Row, select } from "./suites.ts";
 import { type Bench, sidekeyTargets, startBench, type Target } from "./targets.ts";
+import { usageCost } from "./usage.ts";
 import { vaultRows } from "./vault.ts";
 
 /**
- * `npm run bench [-- throughput latency scrub large sse memory huge decide budgets pipeline vault durability]`. Everything is compared side by side in one run, and
+ * `npm run bench [-- throughput latency scrub large sse memory huge decide budgets pipeline usage vault durability]`. Everything is compared side by side in one run, and
  * only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
  */
 
@@ -26,11 +27,12 @@ const SUITES = [
   "decide",
   "budgets",
   "pipeline",
+  "usage",
   "vault",
   "durability",
 ] as const;
 /** Suites that need no proxies and no upstream. */
-const ALONE: readonly Suite[] = ["decide", "budgets", "pipeline", "vault", "durability"];
+const ALONE: readonly Suite[] = ["decide", "budgets", "pipeline", "usage", "vault", "durability"];
 type Suite = (typeof SUITES)[number];
 
 const args = process.argv.slice(2);
@@ -50,6 +52,11 @@ if (suites.includes("budgets")) runBudgets();
 if (suites.includes("pipeline")) {
   print("\nSidekey's own stages, head parsed to outcome recorded: microseconds per exchange");
   print(`  ${(await pipelineCost(quick ? 20_000 : 100_000)).toFixed(1)} us`);
+}
+if (suites.includes("usage")) {
+  print("\nUsage read out of answers: nanoseconds per KiB");
+  for (const { what, nsPerKib } of usageCost(quick ? 20_000 : 200_000))
+    print(`  ${what.padEnd(34)} ${nsPerKib.toFixed(0)} ns`);
 }
 if (suites.includes("vault")) {
   print("\nA vault with 10 000 credentials");

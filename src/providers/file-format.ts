@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { DIALECT_NAMES } from "./usage/dialects.ts";
 
 /**
  * A provider file as it is written. What the parts mean to each other (fields that templates name, hosts that rules
@@ -26,6 +27,8 @@ const rate = z
   .string()
   .regex(/^[1-9]\d*\/(?:s|min|h|d|[1-9]\d*(?:s|m|min|h|d))$/, "must be a rate, like 300/min or 1/15s");
 const tokenWord = z.string().regex(/^[a-z][a-z0-9-]*$/, "must be lower-case letters, digits and -");
+
+const dialect = z.enum(DIALECT_NAMES, { error: `must be one of ${DIALECT_NAMES.join(", ")}` });
 
 const DAY_MS = 86_400_000;
 
@@ -200,7 +203,7 @@ export const providerFile = z.strictObject({
         ),
     )
     .optional(),
-  usage: z.strictObject({ dialect: tokenWord, unit: text.optional(), note: text.optional() }).optional(),
+  usage: z.strictObject({ dialect, unit: text.optional(), note: text.optional() }).optional(),
   websocket: z
     .array(
       z.strictObject({
