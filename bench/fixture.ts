@@ -31,5 +31,8 @@ routes:
     limits: [ { name: rpm, per: [credential], requests: 100000/s } ]
 `;
 
+/** Answers pass unsearched; only to see what searching costs. */
+export const POLICY_UNSCRUBBED = POLICY.replace("    limits:", "    response: { scrub: off }\n    limits:");
+
 /** For PROVIDER_WITHOUT_KEY. */
 export const POLICY_WITHOUT_KEY = POLICY.replace("[bench-main]", "[]").replace("per: [credential]", "per: [route]");

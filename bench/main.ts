@@ -1,31 +1,38 @@
 import { ready } from "../src/store/crypto.ts";
 import { decideCost } from "./decide.ts";
 import { durability } from "./durability.ts";
+import { POLICY_UNSCRUBBED } from "./fixture.ts";
 import { download, upload } from "./huge.ts";
+import { LIMIT_SETS, limitCost } from "./limits.ts";
 import { pipelineCost } from "./pipeline.ts";
+import { scrubSpeeds } from "./scrub.ts";
 import { measure, memory, type Row, select } from "./suites.ts";
-import { type Bench, startBench, type Target } from "./targets.ts";
+import { type Bench, sidekeyTargets, startBench, type Target } from "./targets.ts";
+import { usageCost } from "./usage.ts";
 import { vaultRows } from "./vault.ts";
 
 /**
- * `npm run bench [-- throughput latency large sse memory huge decide pipeline vault durability]`. Everything is compared side by side in one run, and
+ * `npm run bench [-- throughput latency scrub large sse memory huge decide budgets pipeline usage vault durability]`. Everything is compared side by side in one run, and
  * only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
  */
 
 const SUITES = [
   "throughput",
   "latency",
+  "scrub",
   "large",
   "sse",
   "memory",
   "huge",
   "decide",
+  "budgets",
   "pipeline",
+  "usage",
   "vault",
   "durability",
 ] as const;
 /** Suites that need no proxies and no upstream. */
-const ALONE: readonly Suite[] = ["decide", "pipeline", "vault", "durability"];
+const ALONE: readonly Suite[] = ["decide", "budgets", "pipeline", "usage", "vault", "durability"];
 type Suite = (typeof SUITES)[number];
 
 const args = process.argv.slice(2);
@@ -41,9 +48,15 @@ const print = (line: string): void => {
 
 await ready();
 if (suites.includes("decide")) runDecide();
+if (suites.includes("budgets")) runBudgets();
 if (suites.includes("pipeline")) {
   print("\nSidekey's own stages, head parsed to outcome recorded: microseconds per exchange");
   print(`  ${(await pipelineCost(quick ? 20_000 : 100_000)).toFixed(1)} us`);
+}
+if (suites.includes("usage")) {
+  print("\nUsage read out of answers: nanoseconds per KiB");
+  for (const { what, nsPerKib } of usageCost(quick ? 20_000 : 200_000))
+    print(`  ${what.padEnd(34)} ${nsPerKib.toFixed(0)} ns`);
 }
 if (suites.includes("vault")) {
   print("\nA vault with 10 000 credentials");
@@ -56,6 +69,7 @@ if (suites.some((suite) => !ALONE.includes(suite))) {
     if (bench.skipped.length > 0) print(`not installed, not compared: ${bench.skipped.join(", ")}`);
     if (suites.includes("throughput")) await runThroughput(bench);
     if (suites.includes("latency")) await runLatency(bench);
+    if (suites.includes("scrub")) await runScrub(bench);
     if (suites.includes("large")) await runLarge(bench);
     if (suites.includes("sse")) await runSse(bench);
     if (suites.includes("memory")) await runMemory(bench);
@@ -69,6 +83,12 @@ function runDecide(): void {
   print("\ndecide(): nanoseconds per decision");
   for (const routes of [10, 100, 1000, 5000])
     print(`  ${String(routes).padStart(5)} routes  ${decideCost(routes, 300_000).toFixed(0)} ns`);
+}
+
+function runBudgets(): void {
+  print("\nLimits and budgets: nanoseconds of the core to reserve and to settle");
+  for (const [name, specs] of LIMIT_SETS)
+    print(`  ${name.padEnd(42)} ${limitCost(specs, quick ? 50_000 : 300_000).toFixed(0)} ns`);
 }
 
 async function runDurability(): Promise<void> {
@@ -109,6 +129,34 @@ async function runLatency(bench: Bench): Promise<void> {
     (row.p50 - (direct?.p50 ?? 0)).toFixed(3),
     (row.p99 - (direct?.p99 ?? 0)).toFixed(3),
   ]);
+}
+
+async function runScrub(bench: Bench): Promise<void> {
+  print("\nScrubbing alone: gigabytes per second of CPU, in pieces of 64 KiB   (goal >= 1)");
+  for (const { what, gigabytesPerSecond } of scrubSpeeds(quick ? 10 : 40)) {
+    print(`  ${what.padEnd(20)} ${gigabytesPerSecond.toFixed(2)} GB/s`);
+  }
+  const stops: (() => Promise<void>)[] = [];
+  try {
+    const variant = { name: "scrub off", policy: POLICY_UNSCRUBBED };
+    const off = await sidekeyTargets(bench.upstream, stops, variant);
+    for (const [path, what] of [
+      ["/1k", "1 KB answers"],
+      ["/gz", "1 KB answers, gzip (decoded when scrubbed, passed on when not)"],
+      ["/10m", "10 MB answers"],
+    ] as const) {
+      print(`\nScrubbing on and off: ${what}, 32 connections, closed loop`);
+      const targets = [...select(bench, ({ name }) => name === "sidekey"), ...off];
+      const connections = path === "/10m" ? 4 : 32;
+      const rows = await measure(targets, { path, connections, seconds, rate: null, sse: false, rounds });
+      table(rows, ["req/s", "cpu us/req"], (row) => [row.perSecond.toFixed(1), row.cpuUs.toFixed(0)]);
+      for (const form of ["absolute", "connect"]) {
+        ratio(rows, form, "scrub off", form, (row) => row.perSecond, path === "/1k" ? ">= 0.90" : "");
+      }
+    }
+  } finally {
+    for (const stop of stops) await stop();
+  }
 }
 
 async function runLarge(bench: Bench): Promise<void> {

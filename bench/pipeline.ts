@@ -56,12 +56,10 @@ export async function pipelineCost(exchanges: number, withSecret = true): Promis
   const run = createPipeline({
     policy: () => snapshot,
     tokens: () => tokens,
-    chooser: createChooser({
-      byName: () => CREDENTIAL,
-      ownedBy: () => undefined,
-      isOpen: () => true,
-      ramps: new Map(),
-    }),
+    chooser: createChooser(
+      { byName: () => CREDENTIAL, ownedBy: () => undefined, isOpen: () => true, ramps: new Map() },
+      { ready: () => "ready" },
+    ),
     limiter: createLimiter({ table: new LimitTable(), nowUs: steadyClockUs, setTimer: nodeTimer }),
     secrets,
     splice,

@@ -16,6 +16,8 @@ import { HOST, POLICY, PROVIDER } from "./fixture.ts";
 interface Plan {
   readonly upstreamPort: number;
   readonly caPem: string;
+  /** Another policy than the usual one. */
+  readonly policy?: string;
 }
 
 process.stdin.once("data", (line) => void start(JSON.parse(line.toString()) as Plan));
@@ -24,7 +26,7 @@ async function start(plan: Plan): Promise<void> {
   const home = mkdtempSync(join(tmpdir(), "sidekey-bench-"));
   const dataDir = join(home, "data");
   mkdirSync(dataDir, { mode: 0o700 });
-  writeFileSync(join(home, "policy.yaml"), POLICY, { mode: 0o600 });
+  writeFileSync(join(home, "policy.yaml"), plan.policy ?? POLICY, { mode: 0o600 });
   mkdirSync(join(home, "providers"));
   writeFileSync(join(home, "providers", "bench.yaml"), PROVIDER, { mode: 0o600 });
   const unlocker = { kind: "file" as const, path: join(dataDir, "root.key") };
@@ -79,6 +81,7 @@ function config(home: string, dataDir: string, plan: Plan): Config {
     unlock: [],
     policyFile: join(home, "policy.yaml"),
     providersDir: join(home, "providers"),
+    pricesFile: join(home, "prices.yaml"),
     upstream: {
       hosts: new Map([[HOST, { address: "127.0.0.1", port: plan.upstreamPort, ca: plan.caPem }]]),
       proxy: null,

@@ -21,7 +21,7 @@ export interface Target {
 }
 
 export interface Bench {
-  readonly upstreamPort: number;
+  readonly upstream: Upstream;
   readonly targets: readonly Target[];
   readonly skipped: readonly string[];
   stop(): Promise<void>;
@@ -54,7 +54,7 @@ export async function startBench(): Promise<Bench> {
     else targets.push(await start(upstream, stops));
   }
   return {
-    upstreamPort: upstream.port,
+    upstream,
     targets,
     skipped,
     stop: async () => {
@@ -85,17 +85,23 @@ function directTarget(upstream: Upstream): Target {
   };
 }
 
-async function sidekeyTargets(upstream: Upstream, stops: (() => Promise<void>)[]): Promise<Target[]> {
+/** @param variant name and policy of a daemon that is another one than usual */
+export async function sidekeyTargets(
+  upstream: Pick<Upstream, "port" | "identity">,
+  stops: (() => Promise<void>)[],
+  variant: { readonly name: string; readonly policy?: string } = { name: "sidekey" },
+): Promise<Target[]> {
   const running = await startScript("sidekey.ts", "proxy", {
     upstreamPort: upstream.port,
     caPem: upstream.identity.caPem,
+    ...(variant.policy ? { policy: variant.policy } : {}),
   });
   stops.push(running.stop);
   const { port, token, caPem } = JSON.parse(running.line) as { port: number; token: string; caPem: string };
   const basic = `Proxy-Authorization: Basic ${Buffer.from(`app:${token}`).toString("base64")}\r\n`;
-  return proxyTargets("sidekey", running, port, caPem, basic, [
+  return proxyTargets(variant.name, running, port, caPem, basic, [
     {
-      name: "sidekey",
+      name: variant.name,
       form: "base-url",
       pid: running.process.pid ?? null,
       plan: (path) => ({

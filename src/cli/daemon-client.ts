@@ -1,7 +1,7 @@
 import { type ClientRequest, type IncomingMessage, request } from "node:http";
 import { join } from "node:path";
 import type { Secret } from "../secret.ts";
-import type { OpenAlert } from "../store/monitor.ts";
+import type { Alert } from "../store/alerts.ts";
 import { CliError } from "./failure.ts";
 
 const ANSWER_TIMEOUT_MS = 5000;
@@ -21,7 +21,7 @@ export interface DaemonStatus {
   readonly policy: { readonly revision: string; readonly ok: boolean; readonly problems: readonly string[] };
   readonly listeners: Readonly<Record<string, string | null>>;
   /** Absent from a daemon of an older version. */
-  readonly alerts?: readonly OpenAlert[];
+  readonly alerts?: readonly Alert[];
   readonly counts: Readonly<Record<string, number>>;
   readonly queue: Readonly<Record<string, number>>;
 }

@@ -108,6 +108,7 @@ const OWN_ERRORS: ReadonlyMap<string, ExitCode> = new Map<string, ExitCode>([
   ["ControlInUse", EXIT.failed],
   ["PolicyError", EXIT.failed],
   ["PolicyFileError", EXIT.failed],
+  ["PriceError", EXIT.failed],
   ["CatalogError", EXIT.failed],
   ["ProviderFileError", EXIT.failed],
   ["SubmissionError", EXIT.failed],

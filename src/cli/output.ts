@@ -1,3 +1,6 @@
+import { relative } from "node:path";
+import type { PolicyProblem } from "../policy/problem.ts";
+
 const MINUTE_MS = 60_000;
 const HOUR_MS = 60 * MINUTE_MS;
 const DAY_MS = 24 * HOUR_MS;
@@ -67,6 +70,18 @@ export function renderFacts(facts: readonly (readonly [string, string])[]): stri
 export function renderBox(title: string, lines: readonly string[]): string {
   const rule = "-".repeat(72);
   return [rule, title, rule, ...lines, rule].join("\n");
+}
+
+/** A file as messages name it: relative to where the command runs, when it lies below. */
+export function shortPath(path: string): string {
+  const short = relative(process.cwd(), path);
+  return short.startsWith("..") ? path : short;
+}
+
+/** `config/policy.yaml:14:9 routes.fmp.limits[0].requests: ...`: editors jump to it. */
+export function problemLine(file: string, problem: PolicyProblem): string {
+  const path = problem.path === "" ? "" : ` ${problem.path}`;
+  return `${file}:${problem.line}:${problem.column}${path}: ${problem.message}`;
 }
 
 /** ISO 8601 in UTC without milliseconds; `-` for null. @param ms epoch milliseconds */

@@ -1,14 +1,16 @@
-import { relative } from "node:path";
 import { absoluteTarget } from "../daemon/ingress/target.ts";
 import { ProxyError } from "../daemon/pipeline/errors.ts";
 import { readPolicyFile } from "../daemon/policy-file.ts";
 import { compilePolicy, type KnownObjects, type PolicySnapshot } from "../policy/compile.ts";
 import type { PolicyQuery } from "../policy/decide.ts";
 import { type PolicyDocument, parsePolicy } from "../policy/parse.ts";
+import { unpricedBudgets } from "../policy/price-coverage.ts";
 import type { PolicyProblem } from "../policy/problem.ts";
 import type { Vault } from "../store/vault.ts";
 import type { Cli } from "./cli.ts";
 import { usageError } from "./failure.ts";
+import { shortPath } from "./output.ts";
+import { usablePrices } from "./price-file.ts";
 
 export interface CheckedPolicy {
   /** As shown in messages: relative to where the command runs, when it lies below. */
@@ -34,18 +36,22 @@ export function knownObjects(vault: Vault, nowMs: number): KnownObjects {
  */
 export function compilePolicyFile(cli: Cli, known: KnownObjects): CheckedPolicy {
   const document = readPolicy(cli);
-  return { file: document.file, ...compilePolicy(document, cli.catalog(), known, "cli") };
+  const { snapshot, warnings } = compilePolicy(document, cli.catalog(), known, "cli");
+  return { file: document.file, snapshot, warnings: [...warnings, ...budgetWarnings(cli, document)] };
+}
+
+/** Without a look at the prices when nothing depends on them. */
+function budgetWarnings(cli: Cli, document: PolicyDocument): PolicyProblem[] {
+  const budgets = Object.values(document.content.routes).some(({ limits }) =>
+    limits?.some(({ usd }) => usd !== undefined),
+  );
+  return budgets ? unpricedBudgets(document, usablePrices(cli)) : [];
 }
 
 /** @throws PolicyError, PolicyFileError */
 export function readPolicy(cli: Cli): PolicyDocument {
   const { policyFile } = cli.config();
   return parsePolicy(readPolicyFile(policyFile), shortPath(policyFile));
-}
-
-export function shortPath(path: string): string {
-  const short = relative(process.cwd(), path);
-  return short.startsWith("..") ? path : short;
 }
 
 /** A head with nothing in it but the request line. */

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { LimitTable } from "../policy/limit.ts";
+import { type LimitRequest, LimitTable } from "../policy/limit.ts";
 import { loadLimitState, startLimitStateSaver } from "../store/limit-state.ts";
 import { startUsageWriter, type UsageWriter } from "../store/usage.ts";
 import type { Vault } from "../store/vault.ts";
@@ -11,7 +11,7 @@ import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import type { Parts } from "./parts.ts";
 import { nodeTimer, steadyClockUs } from "./pipeline/clock.ts";
-import { createLimiter, type Limiter } from "./pipeline/limiter.ts";
+import { createLimiter, type Limiter, type LimiterOptions } from "./pipeline/limiter.ts";
 import { OutcomeBatch } from "./pipeline/outcome-batch.ts";
 import { SecretPool } from "./pipeline/secret-pool.ts";
 import { Splice } from "./pipeline/splice.ts";
@@ -70,7 +70,7 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
   const usagePath = join(config.dataDir, "usage.db");
   const table = new LimitTable();
   table.importState(loadLimitState(usagePath), steadyClockUs());
-  const limiter = createLimiter({ table, nowUs: steadyClockUs, setTimer: nodeTimer });
+  const limiter = createLimiter({ table, nowUs: steadyClockUs, setTimer: nodeTimer, ...budgetReports(log) });
   const usage = parts.keep(
     startUsageWriter(usagePath, { ...config.usage, onProblem: (problem) => log.error("usage", { problem }) }),
   );
@@ -107,6 +107,18 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
   observeDaemon(base);
   await gate.open();
   return base;
+}
+
+/** What a budget has to tell goes to the log. Amounts are tokens or nano-dollars; `counter` says whose budget it is. */
+function budgetReports(log: Log): Pick<LimiterOptions, "onWarning" | "onOverrun"> {
+  const counterOf = ({ key }: LimitRequest): string => key.replaceAll("\n", " ");
+  return {
+    onWarning: (warning) => {
+      const { percent, used, limit, resetMs } = warning;
+      log.warn("budget_level", { counter: counterOf(warning), percent, used, limit, reset_ms: Math.round(resetMs) });
+    },
+    onOverrun: (overrun) => log.error("budget_overrun", { counter: counterOf(overrun), over: overrun.over }),
+  };
 }
 
 /** @param base what follows the vault's state; complete by the time anything changes */

@@ -49,6 +49,7 @@ const schema = z.strictObject({
   unlock: z.array(unlockEntry).min(1, "is empty; name at least one way to unlock").optional(),
   policy: path.nullable().default(null),
   providers: path.nullable().default(null),
+  prices: path.nullable().default(null),
   upstream: z
     .strictObject({
       hosts: z.record(z.string(), upstreamHost).prefault({}),

@@ -52,6 +52,7 @@ export interface Config {
   readonly unlock: readonly UnlockConfig[];
   readonly policyFile: string;
   readonly providersDir: string;
+  readonly pricesFile: string;
   readonly upstream: {
     /** By canonical `host` or `host:port`. */
     readonly hosts: ReadonlyMap<string, UpstreamHost>;
@@ -186,6 +187,7 @@ function build(file: ConfigFile, place: Place): Config {
     }) ?? [{ file: join(dataDir, "root.key") }],
     policyFile: file.policy === null ? join(place.configDir, "policy.yaml") : at(file.policy),
     providersDir: file.providers === null ? join(place.configDir, "providers") : at(file.providers),
+    pricesFile: file.prices === null ? join(place.configDir, "prices.yaml") : at(file.prices),
     upstream: { hosts: upstreamHosts(file, at, refuse), proxy: upstreamProxy(file, at, refuse) },
     monitor: { checkMs: file.monitor.check },
     secretsIdleMs: file.secrets.idle,

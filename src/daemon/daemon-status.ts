@@ -1,3 +1,4 @@
+import { NANO_PER_USD } from "../policy/amount.ts";
 import { listCategories } from "../store/categories.ts";
 import type { UsageWriter } from "../store/usage.ts";
 import type { Vault } from "../store/vault.ts";
@@ -81,7 +82,7 @@ export function observeDaemon(sources: { metrics: Metrics; vault: Vault; usage: 
   });
 }
 
-/** What is left of every limit of the policy in force. */
+/** What is left of every limit of the policy in force: calls, tokens, or dollars. */
 export function observeLimits(
   { metrics, limiter }: { metrics: Metrics; limiter: Limiter },
   policy: PolicySource,
@@ -92,7 +93,7 @@ export function observeLimits(
         route.limits.map((spec) => ({
           route: route.id,
           limit: spec.name,
-          remaining: limiter.lowestRemaining(spec) ?? spec.burst,
+          remaining: (limiter.lowestRemaining(spec) ?? spec.burst) / (spec.kind === "usd" ? NANO_PER_USD : 1),
         })),
       ),
   });

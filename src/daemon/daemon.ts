@@ -23,6 +23,7 @@ import { Dialer } from "./pipeline/dial.ts";
 import { ProxyError } from "./pipeline/errors.ts";
 import type { Outcome } from "./pipeline/exchange.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
+import { PoolHealth } from "./pipeline/pool-health.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
 import { recordReload } from "./reload-record.ts";
@@ -159,7 +160,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     ...base,
     policy: () => policy.source.current(),
     tokens: () => base.view.tokens,
-    chooser: createChooser(base.view, monitor.usable),
+    chooser: createChooser(base.view, poolHealth(monitor)),
     dialer,
     accessTokens: duties?.accessTokens ?? NO_TOKENS,
     vaultSealed: () => vault.sealed,
@@ -196,6 +197,17 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     : null;
   if (metricsServer) parts.keepServer(metricsServer);
   return { ingress, metricsServer, reload };
+}
+
+function poolHealth({ usable, verifiedAt }: Monitor): PoolHealth {
+  return new PoolHealth({
+    usable,
+    verifiedAt,
+    heldUntil: () => null,
+    onRefused: () => {},
+    now: Date.now,
+    random: Math.random,
+  });
 }
 
 function newMonitor(options: DaemonOptions, base: Base, { source }: PolicyParts, dialer: Dialer): Monitor {

@@ -17,7 +17,9 @@ const OURS = /^(?:vault|usage|monitor)\.db(?:-wal|-shm)?$|^audit\.anchor$/;
  * Owners and modes of what the daemon is about to trust. Data belongs to this user alone and holds no symbolic link;
  * configuration may be a link (orchestrators mount it so) but nobody else may change it.
  */
-export function fileProblems(config: Pick<Config, "dataDir" | "file" | "policyFile" | "providersDir">): FileProblem[] {
+export function fileProblems(
+  config: Pick<Config, "dataDir" | "file" | "policyFile" | "providersDir" | "pricesFile">,
+): FileProblem[] {
   return [...dataProblems(config.dataDir), ...configPaths(config).flatMap(configProblems)];
 }
 
@@ -52,13 +54,14 @@ function configPaths({
   file,
   policyFile,
   providersDir,
-}: Pick<Config, "file" | "policyFile" | "providersDir">): string[] {
+  pricesFile,
+}: Pick<Config, "file" | "policyFile" | "providersDir" | "pricesFile">): string[] {
   const isDirectory = statSync(providersDir, { throwIfNoEntry: false })?.isDirectory() === true;
   const providers = isDirectory ? readdirSync(providersDir).map((name) => join(providersDir, name)) : [];
-  return [...(file === null ? [] : [file]), policyFile, providersDir, ...providers];
+  return [...(file === null ? [] : [file]), policyFile, pricesFile, providersDir, ...providers];
 }
 
-/** Who can change these decides where keys go. */
+/** Who can change these decides where keys go, and what calls are taken to cost. */
 function configProblems(path: string): FileProblem[] {
   const stat = statSync(path, { throwIfNoEntry: false });
   if (stat === undefined) return [];

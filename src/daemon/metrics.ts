@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Registry } from "prom-client";
+import { SEVERITIES } from "../store/alerts.ts";
 import { counter, gauge, type Sample } from "./metrics-exposition.ts";
 import { MAX_LABEL_VALUES } from "./metrics-numbers.ts";
 import { type EndedRequest, TrafficMetrics } from "./metrics-traffic.ts";
@@ -27,6 +28,7 @@ export interface MetricSources {
   /** The lowest remaining count of each (route, limit) over its keys. */
   limits: () => Iterable<LimitGauge>;
   alertsOpen: () => Iterable<{ readonly severity: string }>;
+  alertsOpened: () => ReadonlyMap<string, number>;
 }
 
 export interface Metrics {
@@ -72,25 +74,21 @@ function registerSources(register: Registry, sources: Partial<MetricSources>): v
     [...(sources.limits?.() ?? [])].map(({ route, limit, remaining }): Sample => [{ route, limit }, remaining]),
   );
   gauge(register, "sidekey_alerts_open", "Alerts that are open.", ["severity"], () => {
-    const open = sources.alertsOpen === undefined ? null : [...sources.alertsOpen()];
+    const open = sources.alertsOpen && [...sources.alertsOpen()];
     const count = (severity: string) => open?.filter((alert) => alert.severity === severity).length ?? 0;
-    return open === null
-      ? []
-      : ["info", "warning", "critical"].map((each): Sample => [{ severity: each }, count(each)]);
+    return open ? SEVERITIES.map((severity): Sample => [{ severity }, count(severity)]) : [];
   });
+  counter(register, "sidekey_alerts_opened_total", "Alerts that were opened since the start.", ["kind"], () =>
+    [...(sources.alertsOpened?.() ?? [])].map(([kind, n]): Sample => [{ kind }, n]),
+  );
   const credentials = () => [...(sources.credentials?.() ?? [])].slice(0, MAX_LABEL_VALUES);
   gauge(register, "sidekey_credential_state", "1 for the state a credential is in.", ["credential", "state"], () =>
     credentials().map(({ name, state }): Sample => [{ credential: name, state }, 1]),
   );
-  gauge(
-    register,
-    "sidekey_credential_expires_timestamp_seconds",
-    "When a credential expires, in seconds since the epoch.",
-    ["credential"],
-    () =>
-      credentials().flatMap(({ name, expiresAt }): Sample[] =>
-        expiresAt === null ? [] : [[{ credential: name }, expiresAt / 1000]],
-      ),
+  gauge(register, "sidekey_credential_expires_timestamp_seconds", "When a credential ends.", ["credential"], () =>
+    credentials().flatMap(({ name, expiresAt }): Sample[] =>
+      expiresAt === null ? [] : [[{ credential: name }, expiresAt / 1000]],
+    ),
   );
 }
 

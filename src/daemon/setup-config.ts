@@ -8,7 +8,7 @@ export interface ConfigInstall {
   readonly passphrase?: boolean;
 }
 
-const ENTRIES = ["daemon.yaml", "policy.yaml", "providers"] as const;
+const ENTRIES = ["daemon.yaml", "policy.yaml", "providers", "prices.yaml"] as const;
 
 /**
  * Copies what the config directory lacks from the package's samples. Each entry appears whole or

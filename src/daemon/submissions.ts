@@ -6,13 +6,14 @@ import type { Vault } from "../store/vault.ts";
 import type { Config } from "./config.ts";
 import { watchFiles } from "./file-watch.ts";
 import type { Log } from "./log.ts";
+import type { AlertKind } from "./monitor/alert-kinds.ts";
 import { applySubmission, problemText } from "./submission-apply.ts";
 import { type ListedSubmission, readSubmissionList, SUBMISSION_LIST_FILE } from "./submission-list.ts";
 
 /** Told of what somebody should look at. */
 interface Alerts {
-  raise(kind: string, object: string, severity: "info" | "warning" | "critical", message: string): void;
-  clear(kind: string, object: string): void;
+  raise(kind: AlertKind, object: string, severity: "info" | "warning" | "critical", message: string): void;
+  clear(kind: AlertKind, object: string): void;
 }
 
 export interface SubmissionsOptions {

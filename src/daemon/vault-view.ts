@@ -2,6 +2,8 @@ import type { KnownObjects } from "../policy/compile.ts";
 import { listCategories } from "../store/categories.ts";
 import { TokenTable } from "../store/clients.ts";
 import { type Credential, listCredentials } from "../store/credentials.ts";
+import { isHoneytoken } from "../store/honeytoken.ts";
+import { type KnownValues, loadKnownValues } from "../store/known-values.ts";
 import { rampPercent } from "../store/rotation-step.ts";
 import { isUnderWay, listRotations } from "../store/rotations.ts";
 import type { Vault } from "../store/vault.ts";
@@ -22,7 +24,10 @@ export interface VaultView extends CredentialTable {
   isOpen(category: string): boolean;
   /** Whether a category is sealed. */
   readonly anySealed: boolean;
+  byId(id: string): Credential | undefined;
   list(): readonly Credential[];
+  /** Which stored version has which value, told without opening any; null while the vault is sealed. */
+  readonly values: KnownValues | null;
   /** Credentials that are being rotated. */
   readonly rotating: readonly Rotating[];
   /** Looks for changes now instead of at the next poll. */
@@ -32,9 +37,11 @@ export interface VaultView extends CredentialTable {
 
 interface Loaded {
   readonly byName: ReadonlyMap<string, Credential>;
+  readonly byId: ReadonlyMap<string, Credential>;
   readonly owned: ReadonlyMap<string, Credential>;
   readonly tokens: TokenTable;
   readonly known: KnownObjects;
+  readonly values: KnownValues | null;
   readonly closed: ReadonlySet<string>;
   readonly rotating: readonly Rotating[];
   readonly ramps: ReadonlyMap<string, Ramp>;
@@ -89,8 +96,12 @@ export function watchVault(
     get ramps() {
       return loaded.ramps;
     },
+    get values() {
+      return loaded.values;
+    },
     list: () => [...loaded.byName.values()],
     byName: (name) => loaded.byName.get(name),
+    byId: (id) => loaded.byId.get(id),
     ownedBy: (provider, userId) => loaded.owned.get(ownedKey(provider, userId)),
     refresh,
     close: () => clearInterval(timer),
@@ -103,13 +114,17 @@ function signature({ known }: Loaded): string {
 }
 
 function load(vault: Vault): Loaded {
-  const { credentials, categories, rotations } = vault.read((view) => ({
-    credentials: listCredentials(view),
-    categories: listCategories(view),
-    rotations: listRotations(view),
-  }));
+  const { credentials, categories, rotations, values } = vault.read((view) => {
+    const stored = listCredentials(view);
+    return {
+      credentials: stored,
+      categories: listCategories(view),
+      rotations: listRotations(view),
+      values: loadKnownValues(view, stored),
+    };
+  });
   // Rows that no key has vouched for are not to be used for anything but their names.
-  const trusted = vault.sealed ? [] : credentials;
+  const trusted = vault.sealed ? [] : credentials.map(asUsable);
   const rotating = trusted.flatMap((credential): Rotating[] => {
     const rotation = rotations.get(credential.id) ?? null;
     return isUnderWay(rotation) ? [{ credential, rotation }] : [];
@@ -120,12 +135,14 @@ function load(vault: Vault): Loaded {
     .filter((token) => token.revokedAt === null && (token.expiresAt === null || token.expiresAt > nowMs));
   return {
     byName: new Map(trusted.map((credential) => [credential.name, credential])),
+    byId: new Map(trusted.map((credential) => [credential.id, credential])),
     owned: new Map(
       trusted.flatMap((credential): [string, Credential][] =>
         credential.owner.kind === "user" ? [[ownedKey(credential.provider, credential.owner.id), credential]] : [],
       ),
     ),
     tokens: vault.sealed ? new TokenTable([]) : vault.loadTokenTable(),
+    values,
     closed: new Set(categories.filter(({ state }) => state !== "enabled").map(({ name }) => name)),
     known: {
       credentials: new Map(credentials.map(({ name, provider, environment }) => [name, { provider, environment }])),
@@ -134,6 +151,11 @@ function load(vault: Vault): Loaded {
     rotating,
     ramps: new Map(rotating.flatMap(rampOf)),
   };
+}
+
+/** To everything that might use, check or rotate it a honeytoken is a disabled credential, so no answer tells them apart. */
+function asUsable(credential: Credential): Credential {
+  return isHoneytoken(credential) ? { ...credential, state: "disabled" } : credential;
 }
 
 /** Only while the new version waits to become current; a version that was revoked meanwhile is never chosen. */

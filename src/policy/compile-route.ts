@@ -2,7 +2,16 @@ import { compileGlob } from "../providers/glob.ts";
 import type { HostPattern, Provider } from "../providers/schema.ts";
 import type { YamlPath } from "../providers/yaml-document.ts";
 import { parseCidr } from "./address.ts";
-import type { AllowRule, KnownObjects, PolicyClient, ResponseSpec, RetryReason, RetrySpec, Route } from "./compile.ts";
+import type {
+  AllowRule,
+  KnownObjects,
+  PolicyClient,
+  ResponseSpec,
+  RetryReason,
+  RetrySpec,
+  Route,
+  RouteCredentials,
+} from "./compile.ts";
 import { compileCredentials } from "./compile-credentials.ts";
 import { compileLimit } from "./compile-limit.ts";
 import { parseDuration } from "./duration.ts";
@@ -48,17 +57,20 @@ export function compileRoute(id: string, file: RouteFile, context: RouteContext)
     return null;
   }
   checkClients(file, at, context);
+  const credentials = compileCredentials(file, { at, provider, environment }, context);
+  const retry = compileRetry(file.retry);
+  checkRetry(retry, credentials, at, report);
   return Object.freeze({
     id,
     provider,
     environment,
     hosts: compileHosts(file, offered, { at, provider, environment, report }),
-    credentials: compileCredentials(file, { at, provider, environment }, context),
+    credentials,
     clients: frozenSet(file.clients),
     allow: frozenList((file.allow ?? []).map(compileAllow)),
     limits: frozenList((file.limits ?? []).map(compileLimit)),
     response: compileResponse(file.response ?? {}),
-    retry: compileRetry(file.retry),
+    retry,
     pace: file.pace === "on",
     askUsage: file.usage?.ask !== "off",
     timeouts: Object.freeze({
@@ -161,4 +173,17 @@ function compileRetry(file: RouteFile["retry"]): RetrySpec | null {
     on: frozenSet(file.on ?? RETRY_REASONS),
     withinMs: parseDuration(file.within ?? "10s"),
   });
+}
+
+/** These want another key; with one key they can only be written by mistake. */
+const NEEDS_ANOTHER: ReadonlySet<RetryReason> = new Set(["refused", "limited"]);
+
+function checkRetry(retry: RetrySpec | null, { use, owner }: RouteCredentials, at: YamlPath, report: Report): void {
+  const alone = owner === "user" || use.length < 2;
+  if (retry === null || !alone || [...retry.on].some((reason) => !NEEDS_ANOTHER.has(reason))) return;
+  const whose = owner === "user" ? "a user has only one" : "there is none";
+  report.warning(
+    [...at, "retry", "on"],
+    `refused and limited are tried again with another credential, and ${whose}; name a second one under credentials, or remove retry`,
+  );
 }

@@ -39,6 +39,8 @@ export class RequestBucket {
   #baseUs: number;
   #arrivalUs: number;
   #latestUs: number;
+  /** The exported state, until something changes. */
+  #text: string | null = null;
 
   constructor(spec: PaceSpec) {
     this.#pace = paceOf(spec);
@@ -63,6 +65,7 @@ export class RequestBucket {
     const time = this.#clock(nowUs);
     const keptUs = Math.max(pace.periodUs, this.#pace.periodUs);
     this.#pace = pace;
+    this.#text = null;
     while (this.#grants.length > 0 && this.#grants.at(0) <= time - keptUs) {
       this.#baseUs = arrivalAfter(this.#baseUs, this.#grants.shift(), pace);
     }
@@ -78,7 +81,9 @@ export class RequestBucket {
    * more and keeps its small part in the pacing.
    */
   giveBack(grantedUs: number): void {
-    if (this.#grants.remove(grantedUs)) this.#arrivalUs = this.#arrivalAfterAll(this.#pace);
+    if (!this.#grants.remove(grantedUs)) return;
+    this.#arrivalUs = this.#arrivalAfterAll(this.#pace);
+    this.#text = null;
   }
 
   /** Grants that could be taken right now one after the other, and the time at which none would be missing. */
@@ -98,9 +103,14 @@ export class RequestBucket {
     return Math.max(this.#latestUs, this.#arrivalUs, newest + this.#pace.periodUs);
   }
 
-  /** Everything there is to know, as one line of JSON; null when the bucket has never granted. */
+  /** Everything there is to know, as one line of JSON; null when the bucket has never granted. Kept until a change. */
   exportState(): string | null {
     if (this.#latestUs === Number.NEGATIVE_INFINITY) return null;
+    this.#text ??= this.#write();
+    return this.#text;
+  }
+
+  #write(): string {
     const { count, periodUs, burst } = this.#pace;
     const base = this.#baseUs === Number.NEGATIVE_INFINITY ? null : this.#baseUs;
     return JSON.stringify({

@@ -1,5 +1,9 @@
+import { type Ask, isUncounted, type Misfit, type Used, usedOf, wantedOf } from "./budget.ts";
+import { BudgetBucket, type Held } from "./budget-bucket.ts";
+import { Calendars } from "./calendar.ts";
 import type { LimitSpec } from "./compile.ts";
 import { RequestBucket } from "./limit-bucket.ts";
+import { type Bucket, isConcurrent, LimitCounters } from "./limit-counters.ts";
 
 /** Whom a reservation is for; null where it does not apply (no user, no credential). */
 export interface LimitIds {
@@ -34,9 +38,11 @@ export interface LimitRequest {
   readonly key: string;
 }
 
-/** A limit that had no room. */
+/** A limit that does not let a call through. */
 export interface LimitDenial extends LimitRequest {
-  /** Microseconds until it has, if nobody else takes it; null when that depends on a `release`. */
+  /** `no_room`: not now. Anything else: never, however long it waits. */
+  readonly reason: "no_room" | Misfit;
+  /** Microseconds until it has room, if nobody else takes it; null when that depends on a `release`, or never comes. */
   readonly retryAfterUs: number | null;
 }
 
@@ -46,8 +52,35 @@ export interface Hold {
 }
 
 export type Reservation =
-  | { readonly ok: true; readonly hold: Hold; readonly shadowed: readonly LimitDenial[] }
+  | {
+      readonly ok: true;
+      readonly hold: Hold;
+      readonly shadowed: readonly LimitDenial[];
+      /** Budgets that the call passes uncounted, because it has no price and they allow that. */
+      readonly uncounted: readonly LimitRequest[];
+    }
   | { readonly ok: false; readonly denied: LimitDenial; readonly shadowed: readonly LimitDenial[] };
+
+/** The use of a budget has passed one of its levels upward. */
+export interface BudgetWarning extends LimitRequest {
+  readonly percent: number;
+  /** Tokens or nano-dollars that are settled, and of how many. */
+  readonly used: number;
+  readonly limit: number;
+  /** Until nothing would be missing, if nothing more were used. */
+  readonly resetMs: number;
+}
+
+/** A call has used more than the upper bound that a strict budget had reserved for it. */
+export interface BudgetOverrun extends LimitRequest {
+  readonly over: number;
+}
+
+/** What settling a call has shown. */
+export interface Settlement {
+  readonly warnings: readonly BudgetWarning[];
+  readonly overruns: readonly BudgetOverrun[];
+}
 
 /** One exported counter; `state` is opaque. */
 export interface LimitStateRow {
@@ -57,114 +90,156 @@ export interface LimitStateRow {
 
 /** Counters kept at most; beyond that, those that are as good as new are dropped. */
 export const MAX_BUCKETS = 10_000;
+/** A call that has not been settled after this time counts as used at its estimate. */
+const LEASE_MS = 3_600_000;
 
-/** Counter of a `concurrent` limit. */
-interface ConcurrentBucket {
-  held: number;
-}
-
-type Bucket = RequestBucket | ConcurrentBucket;
-
-interface Taken {
-  readonly key: string;
+interface Taken extends LimitRequest {
   readonly bucket: Bucket;
   /** Time of a `requests` grant. */
   readonly grantedUs: number;
+  /** What is held of a budget. */
+  readonly held: Held | null;
 }
 
 class TableHold implements Hold {
   settled = false;
-  readonly taken: readonly Taken[];
+  readonly ask: Ask;
+  taken: readonly Taken[];
 
-  constructor(taken: readonly Taken[]) {
+  constructor(ask: Ask, taken: readonly Taken[]) {
+    this.ask = ask;
     this.taken = taken;
   }
 }
 
+const NOTHING_SHOWN: Settlement = Object.freeze({ warnings: Object.freeze([]), overruns: Object.freeze([]) });
+const NONE: readonly never[] = Object.freeze([]);
+
 /**
- * All counters. Pure: time comes in as integer microseconds from a clock that does not go back, and state leaves
- * through `exportState`. Single-threaded use makes every call atomic (guarantee G11).
+ * All counters. Pure: time comes in as integer microseconds since the epoch, from a clock that does not go back, and
+ * state leaves through `exportState`. Single-threaded use makes every call atomic (guarantee G11).
  */
 export class LimitTable {
-  readonly #buckets = new Map<string, Bucket>();
-  readonly #maxBuckets: number;
+  readonly #counters: LimitCounters;
   /** No decision is made as of an earlier time: counters that were dropped as idle then would be missing. */
   #floorUs = Number.NEGATIVE_INFINITY;
 
-  constructor(options: { maxBuckets?: number } = {}) {
-    this.#maxBuckets = options.maxBuckets ?? MAX_BUCKETS;
+  constructor(options: { maxBuckets?: number; leaseMs?: number } = {}) {
+    const rules = { calendars: new Calendars(), leaseUs: (options.leaseMs ?? LEASE_MS) * 1000 };
+    this.#counters = new LimitCounters(options.maxBuckets ?? MAX_BUCKETS, rules);
   }
 
   /**
-   * Takes one grant of every limit, or none of any. A key that is given twice is taken once. Limits in `shadow` mode
-   * are reported in `shadowed` when they would have denied, count only what they would have let through, and never
-   * deny. Of several limits without room the one that takes longest is named; one that waits for a `release` first.
+   * Takes what the call wants of every limit, or nothing of any. A key that is given twice is taken once. Limits in
+   * `shadow` mode are reported in `shadowed` when they would have denied, count only what they would have let through,
+   * and never deny. Of several limits that deny the one that takes longest is named: one that the call can never
+   * pass first, then one that waits for a `release`.
    */
-  tryReserve(requests: readonly LimitRequest[], nowUs: number): Reservation {
+  tryReserve(requests: readonly LimitRequest[], nowUs: number, ask: Ask): Reservation {
     const clock = this.#clock(nowUs);
     const granted: LimitRequest[] = [];
     const shadowed: LimitDenial[] = [];
     let denied: LimitDenial | null = null;
-    for (const { spec, key } of new Map(requests.map((request) => [request.key, request])).values()) {
-      const ready = this.#readyAt(spec, key, clock);
-      if (ready === clock) {
-        granted.push({ spec, key });
-        continue;
-      }
-      const denial = { spec, key, retryAfterUs: ready === null ? null : ready - nowUs };
-      if (spec.mode === "shadow") shadowed.push(denial);
+    for (const request of distinct(requests)) {
+      const denial = this.#denial(request, ask, clock, nowUs);
+      if (denial === null) granted.push(request);
+      else if (request.spec.mode === "shadow") shadowed.push(denial);
       else denied = later(denied, denial);
     }
-    const full = this.#withoutRoom(requests, nowUs);
-    if (full !== null) denied = later(denied, full);
+    const shortage = this.#counters.shortage(requests, clock);
+    if (shortage !== null) denied = later(denied, noRoom(shortage.request, shortage.endsUs, nowUs));
     if (denied !== null) return { ok: false, denied, shadowed };
-    return { ok: true, hold: new TableHold(this.#take(granted, clock)), shadowed };
-  }
-
-  /** Ends a reservation whose request was sent: what is concurrent is free again, the request stays counted. */
-  release(hold: Hold): void {
-    this.#settle(hold, false);
-  }
-
-  /** Ends a reservation whose request never left sidekey: it is as if it had not been made. */
-  refund(hold: Hold): void {
-    this.#settle(hold, true);
+    const uncounted = ask.usd === null ? granted.filter(({ spec }) => isUncounted(spec, ask)) : NONE;
+    return { ok: true, hold: new TableHold(ask, this.#take(granted, ask, clock)), shadowed, uncounted };
   }
 
   /**
-   * What could be taken right now.
+   * Why this limit by itself would deny now; null when it would not. Changes nothing.
+   */
+  denialOf(request: LimitRequest, nowUs: number, ask: Ask): LimitDenial | null {
+    return this.#denial(request, ask, this.#clock(nowUs), nowUs);
+  }
+
+  /**
+   * Moves a hold to another credential, after an attempt with the first one that used nothing: of the limits that
+   * follow a credential or provider what is concurrent is free again, requests stay counted, budgets get back all
+   * they held; in their place the hold takes what the call wants of `requests`. The other limits stay as they are.
+   * @param requests all limits of the call, with the new credential's keys
+   * @returns false, with nothing changed, when that has no room at once
+   */
+  exchange(hold: Hold, requests: readonly LimitRequest[], nowUs: number): boolean {
+    if (!(hold instanceof TableHold) || hold.settled) return false;
+    const clock = this.#clock(nowUs);
+    const [left, kept] = [hold.taken.filter(follows), hold.taken.filter((taken) => !follows(taken))];
+    const wanted = distinct(requests).filter(follows);
+    const granted: LimitRequest[] = [];
+    for (const request of wanted) {
+      const own = left.find(({ key }) => key === request.key);
+      if (this.#denial(request, hold.ask, clock, nowUs, own) === null) granted.push(request);
+      else if (request.spec.mode === "enforce") return false;
+    }
+    if (this.#counters.shortage(wanted, clock) !== null) return false;
+    for (const taken of left) this.#giveUp(taken, clock);
+    hold.taken = [...kept, ...this.#take(granted, hold.ask, clock)];
+    return true;
+  }
+
+  /**
+   * Ends a reservation whose request was sent: what is concurrent is free again, requests stay counted, budgets count
+   * what was really used.
+   * @param used null when nobody knows; then what was reserved counts
+   */
+  release(hold: Hold, used: Used | null, nowUs: number): Settlement {
+    if (!(hold instanceof TableHold) || hold.settled) return NOTHING_SHOWN;
+    hold.settled = true;
+    const clock = this.#clock(nowUs);
+    const warnings: BudgetWarning[] = [];
+    const overruns: BudgetOverrun[] = [];
+    for (const { spec, key, bucket, held } of hold.taken) {
+      if (held === null || !(bucket instanceof BudgetBucket)) {
+        this.#free(key, bucket);
+        continue;
+      }
+      const { over, warn, spec: current } = bucket.settle(held, usedOf(spec, used), clock);
+      if (over > 0 && spec.budget?.strict) overruns.push({ spec, key, over });
+      for (const percent of warn) warnings.push(warningOf({ spec: current, key }, percent, bucket, clock, nowUs));
+    }
+    return { warnings, overruns };
+  }
+
+  /** Ends a reservation whose request never left sidekey: it is as if it had not been made. */
+  refund(hold: Hold, nowUs: number): void {
+    if (!(hold instanceof TableHold) || hold.settled) return;
+    hold.settled = true;
+    const clock = this.#clock(nowUs);
+    for (const taken of hold.taken) {
+      if (taken.bucket instanceof RequestBucket) taken.bucket.giveBack(taken.grantedUs);
+      else this.#giveUp(taken, clock);
+    }
+  }
+
+  /**
+   * What could be taken right now: calls, tokens, or nano-dollars.
    * @returns `resetUs`: microseconds until nothing would be missing; null for `concurrent`, where nobody can know
    */
   remaining(spec: LimitSpec, key: string, nowUs: number): { remaining: number; resetUs: number | null; limit: number } {
     const limit = spec.count;
-    const bucket = this.#buckets.get(key);
-    if (spec.kind === "concurrent") {
-      const held = bucket === undefined || bucket instanceof RequestBucket ? 0 : bucket.held;
-      return { remaining: Math.max(0, limit - held), resetUs: held === 0 ? 0 : null, limit };
-    }
-    if (!(bucket instanceof RequestBucket)) return { remaining: spec.burst, resetUs: 0, limit };
+    const bucket = this.#counters.find(spec, key);
+    if (bucket === undefined) return { remaining: spec.burst, resetUs: 0, limit };
+    if (isConcurrent(bucket)) return { remaining: Math.max(0, limit - bucket.held), resetUs: null, limit };
     const { remaining, fullAtUs } = bucket.remaining(spec, this.#clock(nowUs));
     return { remaining, resetUs: Math.max(0, fullAtUs - nowUs), limit };
   }
 
-  /** Request counters, for the next start. What is concurrent ends with the process that holds it. */
+  /** All counters but the concurrent ones, for the next start. What is concurrent ends with the process that holds it. */
   exportState(): LimitStateRow[] {
-    const rows: LimitStateRow[] = [];
-    for (const [key, bucket] of this.#buckets) {
-      const state = bucket instanceof RequestBucket ? bucket.exportState() : null;
-      if (state !== null) rows.push({ key, state });
-    }
-    return rows;
+    return this.#counters.exportState();
   }
 
   /** Continues from exported counters. Rows that cannot be read are left out. */
   importState(rows: readonly LimitStateRow[], nowUs: number): void {
-    const clock = this.#clock(nowUs);
-    for (const { key, state } of rows) {
-      const bucket = RequestBucket.importState(state, clock);
-      if (bucket !== null && bucket.idleAt() > clock && !this.#buckets.has(key)) this.#buckets.set(key, bucket);
-    }
-    this.#floorUs = clock;
+    this.#floorUs = this.#clock(nowUs);
+    this.#counters.importState(rows, this.#floorUs);
   }
 
   #clock(nowUs: number): number {
@@ -172,91 +247,87 @@ export class LimitTable {
     return Math.max(nowUs, this.#floorUs);
   }
 
-  /** `clock` when there is room; null when only a release can make some. Changes nothing. */
-  #readyAt(spec: LimitSpec, key: string, clock: number): number | null {
-    const bucket = this.#buckets.get(key);
-    if (bucket === undefined) return clock;
-    if (bucket instanceof RequestBucket) return bucket.readyAt(spec, clock);
-    return bucket.held < spec.count ? clock : null;
+  /** @param own what the call holds of this limit already and is about to give up */
+  #denial(request: LimitRequest, ask: Ask, clock: number, nowUs: number, own?: Taken): LimitDenial | null {
+    const { spec, key } = request;
+    const wanted = wantedOf(spec, ask);
+    if (typeof wanted !== "number") return { spec, key, reason: wanted, retryAfterUs: null };
+    const bucket = this.#counters.find(spec, key);
+    if (bucket === undefined) return null;
+    const ready = readyAt(bucket, spec, own === undefined ? wanted : wanted - heldOf(own), clock);
+    return ready === clock ? null : noRoom(request, ready, nowUs);
   }
 
-  /**
-   * A limit for which there is no counter and no room for one is denied: to let it through uncounted, or to forget a
-   * counter in use, would exceed a limit. Changes nothing.
-   */
-  #withoutRoom(requests: readonly LimitRequest[], nowUs: number): LimitDenial | null {
-    const { first, excess } = this.#missing(requests);
-    if (first === null || excess <= 0) return null;
-    const wanted = new Set(requests.map(({ key }) => key));
-    const idleTimes = [...this.#buckets].filter(([key]) => !wanted.has(key)).map(([, bucket]) => idleAt(bucket));
-    const enoughAt = idleTimes.sort((a, b) => a - b)[excess - 1] ?? Number.POSITIVE_INFINITY;
-    if (enoughAt <= this.#clock(nowUs)) return null;
-    return { ...first, retryAfterUs: enoughAt === Number.POSITIVE_INFINITY ? null : enoughAt - nowUs };
-  }
-
-  /** The first limit without a counter, and how many counters would be too many. */
-  #missing(requests: readonly LimitRequest[]): { first: LimitRequest | null; excess: number } {
-    const missing = requests.filter(({ spec, key }) => spec.mode === "enforce" && !this.#buckets.has(key));
-    const count = new Set(missing.map(({ key }) => key)).size;
-    return { first: missing[0] ?? null, excess: this.#buckets.size + count - this.#maxBuckets };
-  }
-
-  /** Forgets the idle counters when there are too many; `#withoutRoom` has seen that they are enough. */
-  #makeRoom(granted: readonly LimitRequest[], clock: number): void {
-    const { first, excess } = this.#missing(granted);
-    if (first === null || excess <= 0) return;
-    const wanted = new Set(granted.map(({ key }) => key));
-    for (const [key, bucket] of this.#buckets) {
-      if (!wanted.has(key) && idleAt(bucket) <= clock) this.#buckets.delete(key);
-    }
-    this.#floorUs = clock;
-  }
-
-  #take(granted: readonly LimitRequest[], clock: number): Taken[] {
-    this.#makeRoom(granted, clock);
+  #take(granted: readonly LimitRequest[], ask: Ask, clock: number): Taken[] {
+    if (this.#counters.makeRoom(granted, clock)) this.#floorUs = clock;
     const taken: Taken[] = [];
     for (const { spec, key } of granted) {
-      const bucket = this.#bucketFor(spec, key);
+      const bucket = this.#counters.findOrMake(spec, key);
       if (bucket === null) continue;
-      if (!(bucket instanceof RequestBucket)) bucket.held++;
-      const grantedUs = bucket instanceof RequestBucket ? bucket.grant(spec, clock) : clock;
-      taken.push({ key, bucket, grantedUs });
+      let [grantedUs, held]: [number, Held | null] = [clock, null];
+      if (bucket instanceof RequestBucket) grantedUs = bucket.grant(spec, clock);
+      else if (bucket instanceof BudgetBucket) held = bucket.reserve(spec, Number(wantedOf(spec, ask)), clock);
+      else bucket.held++;
+      taken.push({ spec, key, bucket, grantedUs, held });
     }
     return taken;
   }
 
-  /** Null when there is no room for the counter of a shadow limit, which then goes uncounted. */
-  #bucketFor(spec: LimitSpec, key: string): Bucket | null {
-    const existing = this.#buckets.get(key);
-    if (existing !== undefined) return existing;
-    if (spec.mode === "shadow" && this.#buckets.size >= this.#maxBuckets) return null;
-    const bucket = spec.kind === "requests" ? new RequestBucket(spec) : { held: 0 };
-    this.#buckets.set(key, bucket);
-    return bucket;
+  /** Gives back all but the requests, which were sent. */
+  #giveUp({ key, bucket, held }: Taken, clock: number): void {
+    if (held !== null && bucket instanceof BudgetBucket) bucket.refund(held, clock);
+    else this.#free(key, bucket);
   }
 
-  #settle(hold: Hold, giveBack: boolean): void {
-    if (!(hold instanceof TableHold) || hold.settled) return;
-    hold.settled = true;
-    for (const { key, bucket, grantedUs } of hold.taken) {
-      if (bucket instanceof RequestBucket) {
-        if (giveBack) bucket.giveBack(grantedUs);
-        continue;
-      }
-      bucket.held--;
-      if (bucket.held === 0 && this.#buckets.get(key) === bucket) this.#buckets.delete(key);
-    }
+  #free(key: string, bucket: Bucket): void {
+    if (!isConcurrent(bucket)) return;
+    bucket.held--;
+    if (bucket.held === 0) this.#counters.drop(key, bucket);
   }
 }
 
-/** Time from which a counter may be forgotten. */
-function idleAt(bucket: Bucket): number {
-  return bucket instanceof RequestBucket ? bucket.idleAt() : Number.POSITIVE_INFINITY;
+function follows({ spec }: LimitRequest): boolean {
+  return followsCredential(spec);
+}
+
+/** `clock` when there is room; null when only a release can make some. Changes nothing. */
+function readyAt(bucket: Bucket, spec: LimitSpec, wanted: number, clock: number): number | null {
+  if (bucket instanceof RequestBucket) return bucket.readyAt(spec, clock);
+  if (bucket instanceof BudgetBucket) return bucket.readyAt(spec, wanted, clock);
+  return bucket.held + wanted <= spec.count ? clock : null;
+}
+
+/** What a call gives back of a limit when it gives it up. */
+function heldOf({ bucket, held }: Taken): number {
+  if (held !== null) return held.lapsed ? 0 : held.amount;
+  return isConcurrent(bucket) ? 1 : 0;
+}
+
+function noRoom({ spec, key }: LimitRequest, readyUs: number | null, nowUs: number): LimitDenial {
+  return { spec, key, reason: "no_room", retryAfterUs: readyUs === null ? null : readyUs - nowUs };
+}
+
+function warningOf(
+  request: LimitRequest,
+  percent: number,
+  bucket: BudgetBucket,
+  clock: number,
+  nowUs: number,
+): BudgetWarning {
+  const { used, fullAtUs } = bucket.remaining(request.spec, clock);
+  const resetMs = Math.max(0, fullAtUs - nowUs) / 1000;
+  return { ...request, percent, used, limit: request.spec.count, resetMs };
+}
+
+/** Each key once. */
+function distinct(requests: readonly LimitRequest[]): readonly LimitRequest[] {
+  if (requests.length < 2) return requests;
+  return [...new Map(requests.map((request) => [request.key, request])).values()];
 }
 
 /** The denial that has to be waited for longer. */
 function later(a: LimitDenial | null, b: LimitDenial): LimitDenial {
-  if (a === null) return b;
-  if (a.retryAfterUs === null || b.retryAfterUs === null) return a.retryAfterUs === null ? a : b;
-  return b.retryAfterUs > a.retryAfterUs ? b : a;
+  if (a === null || (a.reason === "no_room" && b.reason !== "no_room")) return b;
+  if (a.reason !== "no_room" || a.retryAfterUs === null) return a;
+  return b.retryAfterUs === null || b.retryAfterUs > a.retryAfterUs ? b : a;
 }

@@ -1,4 +1,4 @@
-import type { LimitSpec, Route } from "./compile.ts";
+import type { BudgetSpec, LimitSpec, Route } from "./compile.ts";
 import type { Report } from "./compile-route.ts";
 import { followsCredential } from "./limit.ts";
 
@@ -17,7 +17,7 @@ export function checkSharedCounters(routes: readonly Route[], report: Report): v
       if (other === undefined) continue;
       report.error(
         ["routes", route.id, "limits", index],
-        `counts together with limit ${spec.name} of route ${other.route.id}, which has other numbers or another mode; ` +
+        `counts together with limit ${spec.name} of route ${other.route.id}, which has other numbers or settings; ` +
           "write the same, rename one, or add route to per",
       );
     }
@@ -33,5 +33,13 @@ function sharedKeys(spec: LimitSpec, route: Route): string[] {
 }
 
 function sameSize(a: LimitSpec, b: LimitSpec): boolean {
-  return a.count === b.count && a.periodMs === b.periodMs && a.burst === b.burst && a.mode === b.mode;
+  const sameNumbers = a.count === b.count && a.periodMs === b.periodMs && a.burst === b.burst && a.mode === b.mode;
+  return sameNumbers && sameBudget(a.budget, b.budget);
+}
+
+/** A budget that one route keeps strictly and another does not is not kept strictly; so with all that it promises. */
+function sameBudget(a: BudgetSpec | null, b: BudgetSpec | null): boolean {
+  if (a === null || b === null) return a === b;
+  const sameCalendar = a.calendar?.unit === b.calendar?.unit && a.calendar?.zone === b.calendar?.zone;
+  return sameCalendar && a.strict === b.strict && a.unpriced === b.unpriced && a.warn.join() === b.warn.join();
 }

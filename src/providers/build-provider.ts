@@ -8,6 +8,7 @@ import type {
   Environment,
   Field,
   HostPattern,
+  MintRule,
   OAuth2Auth,
   Provider,
   Shape,
@@ -48,6 +49,7 @@ export function buildProvider(file: ProviderFile, refuse: Refuse): Provider {
     requestHeaders: new Map(Object.entries(file.requestHeaders ?? {})),
     probe: file.probe === undefined ? null : frozen(file.probe),
     expiry: file.expiry === undefined ? null : frozen(file.expiry),
+    mints: Object.freeze(buildMints(file, auth, { hosts, refuse })),
     permissions: file.permissions ?? null,
     limits: frozen(file.limits ?? []),
     limitHeaders: file.limitHeaders === undefined ? null : frozen(file.limitHeaders),
@@ -204,7 +206,29 @@ function buildOAuth2(rule: AuthFile & { scheme: "oauth2" }, at: YamlPath, contex
   return { scheme, grant, tokenHost, tokenPath, clientAuth, clientId, clientSecret, ...optional };
 }
 
-type NarrowingFile = Pick<AuthFile, "hosts" | "methods" | "paths">;
+/** RFC 6749 section 5.1, and OpenID Connect Core section 3.1.3.3. */
+const OAUTH_TOKENS = new Set(["access_token", "refresh_token", "id_token"]);
+
+function buildMints(
+  file: ProviderFile,
+  auth: readonly AuthRule[],
+  { hosts, refuse }: Pick<RuleContext, "hosts" | "refuse">,
+): MintRule[] {
+  const declared = (file.mints ?? []).map((rule, index): MintRule => {
+    const { paths = [], ...narrowing } = buildNarrowing(rule, ["mints", index], { fields: new Map(), hosts, refuse });
+    return { methods: new Set(["POST"]), ...narrowing, paths, members: new Set(rule.members) };
+  });
+  const exchanged = auth.flatMap((rule): MintRule[] => {
+    if (rule.scheme !== "oauth2") return [];
+    const paths = [compileGlob(rule.tokenPath.replaceAll(/\{[^{}]*\}/g, "*"))];
+    return [{ hosts: new Set([rule.tokenHost]), methods: new Set(["POST"]), paths, members: OAUTH_TOKENS }];
+  });
+  return [...declared, ...exchanged].map((rule) => Object.freeze(rule));
+}
+
+type NarrowingFile = {
+  readonly [K in "hosts" | "methods" | "paths"]?: readonly string[] | undefined;
+};
 
 function buildNarrowing(rule: NarrowingFile, at: YamlPath, { hosts, refuse }: RuleContext) {
   rule.hosts?.forEach((host, index) => {

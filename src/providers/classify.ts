@@ -1,4 +1,4 @@
-import { secretBuffer } from "../secret.ts";
+import { type AnswerRule, applies, looksAtText, withoutBlanks } from "./answer-match.ts";
 import type { Expiry, Provider } from "./schema.ts";
 
 /**
@@ -12,11 +12,6 @@ export interface Answer {
   /** Lower-case names. */
   readonly headers: ReadonlyMap<string, string>;
   readonly body: Buffer;
-}
-
-interface Rule {
-  readonly status?: number | undefined;
-  readonly match?: string | undefined;
 }
 
 /** How much of a body is looked at, in bytes; what tells a bad key stands at the beginning of a short answer. */
@@ -33,6 +28,8 @@ const ERROR_MEANINGS = {
   limited: "limited",
   retired: "unknown",
   session: "unknown",
+  unavailable: "unknown",
+  request: "unknown",
   unknown: "unknown",
 } as const;
 
@@ -48,16 +45,17 @@ export function classifyProbe({ probe, errors }: Pick<Provider, "probe" | "error
     return "unknown";
   }
   const bare = withoutBlanks(body);
+  const facts = { status: answer.status, bare, has: (name: string) => answer.headers.has(name) };
   try {
-    const rule = probe.rules?.find((each) => applies(each, answer.status, bare));
+    const rule = probe.rules?.find((each) => applies(each, facts));
     if (rule) return rule.means;
-    const known = errors.find((each) => each.match !== undefined && applies(each, answer.status, bare));
+    const known = errors.find((each) => looksAtText(each) && applies(each, facts));
     if (known) return ERROR_MEANINGS[known.means];
     const listed = (["valid", "invalid", "forbidden", "limited"] as const).find((meaning) =>
       probe[meaning]?.includes(answer.status),
     );
     if (listed) return listed;
-    const byStatus = errors.find((each) => each.match === undefined && each.status === answer.status);
+    const byStatus = errors.find((each) => !looksAtText(each) && applies(each, facts));
     return byStatus ? ERROR_MEANINGS[byStatus.means] : "unknown";
   } finally {
     bare.fill(0);
@@ -79,31 +77,14 @@ export function learnedExpiry(expiry: Expiry | null, answer: Answer): number | n
   return parseTime(told, expiry.format);
 }
 
-function needsText({ status, match }: Rule, answered: number): boolean {
-  return match !== undefined && status === answered;
-}
-
-/** A rule without a status is about failures: words of an error may stand in good data as well. */
-function applies({ status, match }: Rule, answered: number, bare: Buffer): boolean {
-  if (status === undefined ? answered < 400 : status !== answered) return false;
-  return match === undefined || bare.includes(withoutBlanks(Buffer.from(match, "utf8")));
+function needsText(rule: AnswerRule, answered: number): boolean {
+  return looksAtText(rule) && rule.status === answered;
 }
 
 /** We ask for no coding; who compresses all the same cannot be read. */
 function unreadable({ headers }: Answer): boolean {
   const coding = headers.get("content-encoding")?.toLowerCase() ?? "identity";
   return coding !== "identity" && coding !== "";
-}
-
-/**
- * Without blanks and line ends, because the same JSON comes packed or indented. In bytes: some providers repeat the
- * key in their answer. The caller wipes it.
- */
-function withoutBlanks(bytes: Buffer): Buffer {
-  const bare = secretBuffer(bytes.length);
-  let at = 0;
-  for (const byte of bytes) if (byte > 0x20) bare[at++] = byte;
-  return bare.subarray(0, at);
 }
 
 function atPointer(answer: Answer, pointer: string): unknown {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { DIALECT_NAMES } from "./usage/dialects.ts";
 
 /**
  * A provider file as it is written. What the parts mean to each other (fields that templates name, hosts that rules
@@ -26,6 +27,8 @@ const rate = z
   .string()
   .regex(/^[1-9]\d*\/(?:s|min|h|d|[1-9]\d*(?:s|m|min|h|d))$/, "must be a rate, like 300/min or 1/15s");
 const tokenWord = z.string().regex(/^[a-z][a-z0-9-]*$/, "must be lower-case letters, digits and -");
+
+const dialect = z.enum(DIALECT_NAMES, { error: `must be one of ${DIALECT_NAMES.join(", ")}` });
 
 const DAY_MS = 86_400_000;
 
@@ -93,7 +96,20 @@ const carriers = z.strictObject({
 });
 
 const probeMeaning = z.enum(["valid", "invalid", "limited", "forbidden", "plan", "unknown"]);
-const errorMeaning = z.enum(["invalid", "quota", "limited", "plan", "forbidden", "retired", "session", "unknown"]);
+const errorMeaning = z.enum([
+  "invalid",
+  "quota",
+  "limited",
+  "plan",
+  "forbidden",
+  "retired",
+  "session",
+  /** the provider is in trouble or overloaded */
+  "unavailable",
+  /** the request is wrong, and the key is not the reason */
+  "request",
+  "unknown",
+]);
 
 const probe = z.strictObject({
   method,
@@ -119,6 +135,14 @@ const expiry = z
   })
   .refine(({ header, json }) => (header === undefined) !== (json === undefined), "needs either header or json");
 
+/** Answers that hold a new token: whoever reads one needs no sidekey any more. */
+const mints = z.strictObject({
+  hosts: z.array(text).min(1).optional(),
+  methods: z.array(method).min(1).optional(),
+  paths: z.array(text).min(1),
+  members: z.array(z.string().regex(/^[A-Za-z0-9_-]{1,64}$/, "must be the name of a JSON member")).min(1),
+});
+
 const days = z
   .string()
   .regex(/^[1-9]\d{0,3}d$/, "must be whole days, like 90d")
@@ -138,6 +162,7 @@ export const providerFile = z.strictObject({
   requestHeaders: z.record(headerName, headerText).optional(),
   probe: probe.optional(),
   expiry: expiry.optional(),
+  mints: z.array(mints).optional(),
   permissions: text.optional(),
   limits: z
     .array(
@@ -160,10 +185,25 @@ export const providerFile = z.strictObject({
     .optional(),
   errors: z
     .array(
-      z.strictObject({ status: status.optional(), match: text.optional(), means: errorMeaning, note: text.optional() }),
+      z
+        .strictObject({
+          status: status.optional(),
+          /** text anywhere in the answer */
+          match: text.optional(),
+          /** text that the answer begins with */
+          begins: text.optional(),
+          /** a header field that the answer must not have */
+          absent: headerName.optional(),
+          means: errorMeaning,
+          note: text.optional(),
+        })
+        .refine(
+          ({ status: at, match, begins }) => at !== undefined || match !== undefined || begins !== undefined,
+          "needs a status, a match or a begins",
+        ),
     )
     .optional(),
-  usage: z.strictObject({ dialect: tokenWord, unit: text.optional(), note: text.optional() }).optional(),
+  usage: z.strictObject({ dialect, unit: text.optional(), note: text.optional() }).optional(),
   websocket: z
     .array(
       z.strictObject({

@@ -23,6 +23,8 @@ export interface Provider {
   readonly requestHeaders: ReadonlyMap<string, string>;
   readonly probe: Probe | null;
   readonly expiry: Expiry | null;
+  /** Endpoints whose answers hold new tokens; those that `auth` exchanges fields at are among them. */
+  readonly mints: readonly MintRule[];
   readonly permissions: string | null;
   /** Hints for policy authors, never enforced. */
   readonly limits: readonly PlanLimit[];
@@ -121,6 +123,15 @@ export type OAuth2Auth = Narrowing & {
 };
 export type NoAuth = Narrowing & { readonly scheme: "none" };
 export type AuthRule = HeaderAuth | QueryAuth | BasicAuth | BodyJsonAuth | OAuth2Auth | NoAuth;
+
+export interface MintRule {
+  /** Absent: every host of the provider. */
+  readonly hosts?: ReadonlySet<string>;
+  readonly methods: ReadonlySet<string>;
+  readonly paths: readonly Glob[];
+  /** Names of JSON members or form fields. */
+  readonly members: ReadonlySet<string>;
+}
 
 /** Every place where a provider would take a key. */
 export interface Carriers {

@@ -1,6 +1,7 @@
 import { getCredential } from "./credentials.ts";
 import { randomBytes } from "./crypto.ts";
 import { VaultError } from "./errors.ts";
+import { assertNoHoneytoken } from "./honeytoken.ts";
 import type { VaultTransaction } from "./ledger.ts";
 import type { AutomaticPolicy } from "./rotation-policies.ts";
 import { getRotation, isUnderWay, putRotation, type Rotation } from "./rotations.ts";
@@ -29,6 +30,7 @@ export function beginAutomaticRotation(
 ): Rotation {
   const credential = getCredential(transaction, name);
   const current = credential.versions.find(({ stage }) => stage === "current")?.number;
+  assertNoHoneytoken(credential, "rotated");
   if (credential.state !== "enabled") {
     throw new VaultError("refused", `credential "${name}" is disabled; enable it first`);
   }

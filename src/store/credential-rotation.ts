@@ -9,6 +9,7 @@ import {
   revokeVersion,
 } from "./credentials.ts";
 import { VaultError } from "./errors.ts";
+import { assertNoHoneytoken } from "./honeytoken.ts";
 import type { VaultTransaction } from "./ledger.ts";
 import { advance, type RotationEvent } from "./rotation-step.ts";
 import { type AutomaticRotation, getRotation, isUnderWay, putRotation, type Rotation } from "./rotations.ts";
@@ -56,6 +57,7 @@ export function beginRotation(
   assertPace(wanted.pace);
   const before = getCredential(transaction, name);
   assertNoneUnderWay(transaction, before);
+  assertNoHoneytoken(before, "rotated");
   if (before.state !== "enabled") {
     throw new VaultError("refused", `credential "${name}" is disabled; enable it first`);
   }
@@ -96,6 +98,7 @@ export function rotateAtOnce(
   actor: string,
 ): { credential: Credential; revoked: readonly number[]; left: string | null } {
   const before = getCredential(transaction, name);
+  assertNoHoneytoken(before, "rotated");
   const ended = getRotation(transaction, before.id);
   // What sidekey made at the provider for a rotation that ends here: nobody will end it there any more.
   const unfinished = ended !== null && (isUnderWay(ended) || isUndoing(ended));

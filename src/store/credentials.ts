@@ -3,6 +3,7 @@ import { canonicalJson } from "./canonical.ts";
 import { ensureCategory } from "./categories.ts";
 import { randomBytes } from "./crypto.ts";
 import { VaultError, VaultTamperedError } from "./errors.ts";
+import { assertNoHoneytoken } from "./honeytoken.ts";
 import type { VaultTransaction, VaultView } from "./ledger.ts";
 import { getRemoval, listRemovals, type Removal } from "./removals.ts";
 import { eachRow, getRows, putRow, type Row } from "./rows.ts";
@@ -196,6 +197,7 @@ export function openCredential(
   const credential = describe(row, []);
   if (credential.state !== "enabled")
     throw new VaultError("refused", `credential "${credential.name}" is disabled; enable it first`);
+  assertNoHoneytoken(credential, "opened");
   const fields = openVersion(db, keys, bindingOf(credential), version);
   const detail = { version, purpose: use.purpose };
   note({ actor: use.actor, action: "secret.open", object: `credential:${credential.name}`, detail });

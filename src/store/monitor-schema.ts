@@ -47,4 +47,27 @@ export const MONITOR_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (credential, expires_at, days)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE alert_events (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind TEXT NOT NULL,
+    object TEXT NOT NULL,
+    severity TEXT NOT NULL,
+    message TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    lapses_at INTEGER,
+    closed_at INTEGER,
+    told INTEGER NOT NULL DEFAULT 0,
+    acknowledged_at INTEGER,
+    acknowledged_by TEXT
+  ) STRICT;
+  CREATE UNIQUE INDEX alert_events_open ON alert_events (kind, object) WHERE closed_at IS NULL;
+  CREATE INDEX alert_events_closed ON alert_events (closed_at) WHERE closed_at IS NOT NULL;
+
+  INSERT INTO alert_events (kind, object, severity, message, count, first_at, last_at)
+    SELECT kind, object, severity, message, count, first_at, last_at FROM alerts ORDER BY first_at, kind, object;
+  DROP TABLE alerts;
+  `,
 ];

@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { AlertStore } from "./alerts.ts";
 import { type Database, guard, openMonitorDatabase } from "./database.ts";
 import { MONITOR_MIGRATIONS } from "./monitor-schema.ts";
 
@@ -7,7 +8,7 @@ export const MONITOR_FILE = "monitor.db";
 
 /** Checks that are kept of one credential. */
 const KEPT_CHECKS = 100;
-/** Longest detail or message, in characters. */
+/** Longest detail, in characters. */
 const MAX_TEXT = 500;
 
 export const HEALTH_STATES = ["unknown", "valid", "invalid", "forbidden", "limited", "expiring", "expired"] as const;
@@ -42,21 +43,6 @@ export interface Check {
   readonly detail: string;
 }
 
-export type Severity = "info" | "warning" | "critical";
-
-export interface OpenAlert {
-  /** `credential_invalid`, `backup_failed`: what is wrong, from a closed set of its owner */
-  readonly kind: string;
-  /** `credential:fmp-main`: what it is about */
-  readonly object: string;
-  readonly severity: Severity;
-  readonly message: string;
-  /** how often it was raised since it opened */
-  readonly count: number;
-  readonly firstAt: number;
-  readonly lastAt: number;
-}
-
 interface HealthRow {
   credential: string;
   version: number;
@@ -66,12 +52,6 @@ interface HealthRow {
   expires_at: number | null;
   suspect_since: number | null;
   detail: string;
-}
-
-interface AlertRow extends Omit<OpenAlert, "firstAt" | "lastAt" | "severity"> {
-  severity: string;
-  first_at: number;
-  last_at: number;
 }
 
 /**
@@ -99,10 +79,12 @@ export function readMonitor<T>(dataDir: string, read: (store: MonitorStore) => T
 
 /** Every method may throw DatabaseError (disk full, locked by another process). */
 export class MonitorStore {
+  readonly alerts: AlertStore;
   readonly #db: Database;
 
   constructor(db: Database) {
     this.#db = db;
+    this.alerts = new AlertStore(db);
   }
 
   close(): void {
@@ -183,39 +165,6 @@ export class MonitorStore {
     );
   }
 
-  /** Opens an alert, or counts it when it is open. @returns whether it was opened, or has become another severity */
-  raise(kind: string, object: string, severity: Severity, message: string, nowMs: number): boolean {
-    return this.#run(() =>
-      this.#db
-        .transaction((): boolean => {
-          const open = this.#db.prepare("SELECT severity FROM alerts WHERE kind = ? AND object = ?").get(kind, object);
-          this.#db
-            .prepare(
-              `INSERT INTO alerts (kind, object, severity, message, count, first_at, last_at)
-               VALUES (@kind, @object, @severity, @message, 1, @nowMs, @nowMs)
-               ON CONFLICT (kind, object) DO UPDATE SET severity = excluded.severity, message = excluded.message,
-                 count = count + 1, last_at = excluded.last_at`,
-            )
-            .run({ kind, object, severity, message: bounded(message), nowMs });
-          return (open as { severity: string } | undefined)?.severity !== severity;
-        })
-        .immediate(),
-    );
-  }
-
-  /** @returns whether it was open */
-  clear(kind: string, object: string): boolean {
-    const sql = "DELETE FROM alerts WHERE kind = ? AND object = ?";
-    return this.#run(() => this.#db.prepare(sql).run(kind, object).changes > 0);
-  }
-
-  /** Worst first, then oldest. */
-  openAlerts(): OpenAlert[] {
-    const sql = `SELECT * FROM alerts ORDER BY
-      CASE severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END, first_at, kind, object`;
-    return this.#run(() => (this.#db.prepare(sql).all() as AlertRow[]).map(describeAlert));
-  }
-
   /**
    * Notes that the notice for `days` before this expiry was given; a changed expiry begins anew.
    * @returns false when it had been given before
@@ -243,11 +192,6 @@ function describeHealth(row: HealthRow): Health {
     suspectSince: row.suspect_since,
     detail: row.detail,
   };
-}
-
-function describeAlert({ first_at, last_at, severity, ...rest }: AlertRow): OpenAlert {
-  const known: Severity = severity === "critical" || severity === "warning" ? severity : "info";
-  return { ...rest, severity: known, firstAt: first_at, lastAt: last_at };
 }
 
 function bounded(text: string): string {

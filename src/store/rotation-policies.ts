@@ -1,6 +1,7 @@
 import { canonicalJson } from "./canonical.ts";
 import { type Credential, getCredential } from "./credentials.ts";
 import { VaultError, VaultTamperedError } from "./errors.ts";
+import { assertNoHoneytoken } from "./honeytoken.ts";
 import type { VaultTransaction, VaultView } from "./ledger.ts";
 import { getRows, putRow } from "./rows.ts";
 
@@ -64,7 +65,9 @@ export function setRotationPolicy(
   actor: string,
 ): RotationPolicy {
   const { db, keys, now, note } = transaction;
-  const { id } = getCredential(transaction, name);
+  const credential = getCredential(transaction, name);
+  assertNoHoneytoken(credential, "rotated");
+  const { id } = credential;
   const policy = { ...getRotationPolicy(transaction, id), ...changes };
   const { maxAgeMs } = policy;
   if (typeof maxAgeMs === "number" && !(maxAgeMs >= DAY_MS && maxAgeMs <= LONGEST_AGE_MS)) {

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import {
   formatBytes,
@@ -7,8 +8,10 @@ import {
   jsonText,
   parseExpiry,
   parseSpan,
+  problemLine,
   renderFacts,
   renderTable,
+  shortPath,
   visible,
 } from "../../src/cli/output.ts";
 
@@ -67,5 +70,13 @@ describe("output", () => {
     }
     assert.equal(parseSpan("30m"), 1_800_000);
     assert.equal(parseSpan("30"), null);
+  });
+
+  test("a file is named from where the command runs, and a problem so that editors jump to it", () => {
+    assert.equal(shortPath(join(process.cwd(), "config", "policy.yaml")), join("config", "policy.yaml"));
+    assert.equal(shortPath("/etc/sidekey/policy.yaml"), "/etc/sidekey/policy.yaml");
+    const problem = { line: 14, column: 9, path: "routes.fmp", message: "is wrong" };
+    assert.equal(problemLine("a.yaml", problem), "a.yaml:14:9 routes.fmp: is wrong");
+    assert.equal(problemLine("a.yaml", { ...problem, path: "" }), "a.yaml:14:9: is wrong");
   });
 });

@@ -26,6 +26,7 @@ test("without a file the defaults hold, all of them on loopback", (t) => {
   assert.equal(config.dataDir, join(root, "data"));
   assert.equal(config.policyFile, join(root, "config", "policy.yaml"));
   assert.equal(config.providersDir, join(root, "config", "providers"));
+  assert.equal(config.pricesFile, join(root, "config", "prices.yaml"));
   assert.deepEqual(config.listen, {
     proxy: { host: "127.0.0.1", port: 8787 },
     proxySocket: null,
@@ -53,6 +54,7 @@ localNames: [Gateway]
 unlock: [ { file: ./var/root.key }, { passphrase: prompt } ]
 policy: ./p.yaml
 providers: /etc/sidekey/providers
+prices: ./config/my-prices.yaml
 upstream:
   hosts:
     API.example.test.: { address: 127.0.0.1:9443, ca: ./ca.pem }
@@ -78,6 +80,7 @@ drain: 3s
   assert.deepEqual(config.unlock, [{ file: join(root, "var", "root.key") }, { passphrase: "prompt" }]);
   assert.equal(config.policyFile, join(root, "p.yaml"));
   assert.equal(config.providersDir, "/etc/sidekey/providers");
+  assert.equal(config.pricesFile, join(root, "config", "my-prices.yaml"));
   assert.equal(config.upstream.hosts.get("api.example.test")?.port, 9443);
   assert.match(config.upstream.hosts.get("api.example.test")?.ca ?? "", /BEGIN CERTIFICATE/);
   assert.deepEqual(config.upstream.hosts.get("api.example.test:8443"), { address: "::1", port: 9444, ca: null });

@@ -15,6 +15,7 @@ function place(t: TestContext) {
     ...DATA.map((name) => `data/${name}`),
     "config/daemon.yaml",
     "config/policy.yaml",
+    "config/prices.yaml",
     "config/providers/fmp.yaml",
   ];
   for (const name of files) writeFileSync(at(name), "", { mode: 0o600 });
@@ -22,6 +23,7 @@ function place(t: TestContext) {
     dataDir: at("data"),
     file: at("config/daemon.yaml"),
     policyFile: at("config/policy.yaml"),
+    pricesFile: at("config/prices.yaml"),
     providersDir: at("config/providers"),
   };
   return { at, problems: () => fileProblems(config).map(({ severity, message }) => `${severity} ${message}`) };
@@ -52,7 +54,7 @@ test("each file of the data directory that others can read, or that is a link, i
 });
 
 test("configuration that every user can change is refused, another user's is warned about", (t) => {
-  for (const name of ["daemon.yaml", "policy.yaml", "providers", "providers/fmp.yaml"]) {
+  for (const name of ["daemon.yaml", "policy.yaml", "prices.yaml", "providers", "providers/fmp.yaml"]) {
     const { at, problems } = place(t);
     chmodSync(at(`config/${name}`), name === "providers" ? 0o707 : 0o606);
     assert.match(problems().join(), new RegExp(`^refuse .*/config/${name} can be changed by every user.*chmod o-w`));

@@ -121,6 +121,11 @@ test("sources are read at scrape time, and one that throws leaves only its own m
     },
     credentials: () => [{ name: "fmp-main", state: "expiring", expiresAt: 1_800_000_000_000 }],
     limits: () => [{ route: "fmp", limit: "plan", remaining: 12 }],
+    alertsOpened: () =>
+      new Map([
+        ["pool_empty", 2],
+        ["unknown_host", 0],
+      ]),
     alertsOpen: () => [{ severity: "critical" }, { severity: "warning" }, { severity: "critical" }],
   });
   assert.equal(sample(await metrics.render(), "sidekey_vault_sealed"), 1);
@@ -135,6 +140,8 @@ test("sources are read at scrape time, and one that throws leaves only its own m
   assert.equal(sample(text, 'sidekey_limit_remaining{route="fmp",limit="plan"}'), 12);
   assert.equal(sample(text, 'sidekey_alerts_open{severity="critical"}'), 2);
   assert.equal(sample(text, 'sidekey_alerts_open{severity="info"}'), 0);
+  assert.equal(sample(text, 'sidekey_alerts_opened_total{kind="pool_empty"}'), 2);
+  assert.equal(sample(text, 'sidekey_alerts_opened_total{kind="unknown_host"}'), 0);
   assert.ok(sample(text, "process_resident_memory_bytes"));
 });
 

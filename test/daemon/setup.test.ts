@@ -42,7 +42,7 @@ async function assertComplete(options: SetupOptions): Promise<void> {
   for (const name of ["daemon.yaml", "policy.yaml", "providers/fmp.yaml"]) {
     assert.ok(existsSync(join(options.configDir, name)), name);
   }
-  assert.deepEqual(readdirSync(options.configDir).sort(), ["daemon.yaml", "policy.yaml", "providers"]);
+  assert.deepEqual(readdirSync(options.configDir).sort(), ["daemon.yaml", "policy.yaml", "prices.yaml", "providers"]);
   assert.equal(statSync(options.dataDir).mode & 0o777, 0o700);
   assert.equal(statSync(join(options.dataDir, "root.key")).mode & 0o777, 0o600);
   assert.equal(statSync(join(options.dataDir, "vault.db")).mode & 0o777, 0o600);
@@ -135,7 +135,7 @@ describe("setup", () => {
     writeFileSync(join(options.configDir, "policy.yaml"), "mine");
     writeFileSync(join(options.configDir, "providers", "demo.yaml"), demoProvider());
     const { notes } = await ensureSetup(options);
-    assert.match(notes[0] ?? "", /^copied daemon\.yaml to /);
+    assert.match(notes[0] ?? "", /^copied daemon\.yaml, prices\.yaml to /);
     assert.equal(readFileSync(join(options.configDir, "policy.yaml"), "utf8"), "mine");
     assert.deepEqual(readdirSync(join(options.configDir, "providers")), ["demo.yaml"]);
   });

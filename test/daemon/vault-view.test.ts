@@ -4,6 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { watchVault } from "../../src/daemon/vault-view.ts";
 import { softRemove } from "../../src/store/credential-removal.ts";
 import { beginRotation, sendToRotation } from "../../src/store/credential-rotation.ts";
+import { HONEYTOKEN_METADATA } from "../../src/store/honeytoken.ts";
 import type { Vault } from "../../src/store/vault.ts";
 import { fields, newCredential, newVault, START_MS } from "../support/vault-fixture.ts";
 
@@ -81,6 +82,31 @@ test("a rotation's share of the clients is known as long as its new version wait
   assert.deepEqual(seen(), ["grace", "[]"]);
   vault.write((transaction) => softRemove(transaction, "fmp-main", 1, "test"));
   assert.deepEqual([...seen(), view.byName("fmp-main")], ["", "[]", undefined]);
+});
+
+test("a honeytoken looks disabled, a credential is found by its id, and every stored value is known", async (t) => {
+  const { vault } = await newVault(t);
+  const { id } = vault.addCredential(newCredential("fmp-main"), fields({ api_key: "k" }), "test");
+  const owner = { kind: "user" as const, id: "user-7" };
+  const bait = newCredential("bait", { metadata: HONEYTOKEN_METADATA, owner });
+  vault.addCredential(bait, fields({ api_key: "b" }), "test");
+  const view = watchVault(vault, () => {}, unexpected);
+  t.after(() => view.close());
+  assert.deepEqual(
+    view.list().map(({ name, state }) => `${name} ${state}`),
+    ["bait disabled", "fmp-main enabled"],
+  );
+  assert.equal(view.byName("bait")?.state, "disabled");
+  assert.equal(view.ownedBy("fmp", "user-7")?.state, "disabled");
+  assert.equal(view.byId(id)?.name, "fmp-main");
+  assert.equal(view.byId("nobody"), undefined);
+  assert.equal(view.values?.size, 2);
+  vault.addVersion("fmp-main", fields({ api_key: "k2" }), "current", "test");
+  view.refresh();
+  assert.equal(view.values?.size, 3);
+  vault.seal();
+  view.refresh();
+  assert.deepEqual([view.values, view.byId(id)], [null, undefined]);
 });
 
 test("a vault that cannot be read is reported, and what was known stays in use", async (t) => {

@@ -20,6 +20,13 @@ function switching(accept: string, more = ""): string {
   return `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n${more}\r\n`;
 }
 
+/** An unmasked frame (RFC 6455 section 5.2), final, with two bytes of length or none. */
+function frame(payload: Buffer, opcode = 2): Buffer {
+  const { length } = payload;
+  const header = length < 126 ? [0x80 | opcode, length] : [0x80 | opcode, 126, length >> 8, length & 255];
+  return Buffer.concat([Buffer.from(header), payload]);
+}
+
 /** Accepts the handshake and sends everything back. */
 function echo({ socket, head, rest }: ProviderCall): void {
   socket.write(switching(acceptFor(head), "Set-Cookie: a=b\r\nSec-WebSocket-Protocol: chat\r\n"));
@@ -63,9 +70,12 @@ for (const form of UPGRADES) {
     const sidekey = await oneRoute(t, provider);
     const connection = await connected(t, form, sidekey);
     await connection.write(
-      `${handshake(form, sidekey, "Sec-WebSocket-Protocol: openai-insecure-api-key.sk-mine\r\n")}early`,
+      Buffer.concat([
+        Buffer.from(handshake(form, sidekey, "Sec-WebSocket-Protocol: openai-insecure-api-key.sk-mine\r\n")),
+        frame(Buffer.from("early")),
+      ]),
     );
-    const opened = await connection.read((bytes) => bytes.includes("\r\n\r\nearly"));
+    const opened = await connection.read((bytes) => bytes.includes("early"));
     assert.match(opened.text, /^HTTP\/1\.1 101 /);
     assert.match(opened.text, /^sec-websocket-accept: /im);
     assert.doesNotMatch(opened.text, /set-cookie/i);
@@ -75,7 +85,7 @@ for (const form of UPGRADES) {
     assert.match(head, /^connection: upgrade\r$/im);
     assert.doesNotMatch(head, /sk-mine|skc_/);
     connection.discard();
-    const sent = randomBytes(4 * MEGABYTE);
+    const sent = Buffer.concat(Array.from({ length: 80 }, () => frame(randomBytes(MEGABYTE / 20))));
     const back = connection.read((bytes) => bytes.length === sent.length, 15_000);
     await connection.write(sent);
     assert.ok((await back).bytes.equals(sent), "what came back is not what was sent");

@@ -14,9 +14,9 @@ const plan = JSON.parse(readFileSync(process.argv[2] ?? "", "utf8")) as ProcessP
 const kept: unknown[] = [];
 if (plan.leak !== null) {
   const acquire = SecretPool.prototype.acquire;
-  SecretPool.prototype.acquire = function leaking(id, version, injection) {
-    const opened = acquire.call(this, id, version, injection);
-    for (const { render } of [...injection.headers, ...injection.query]) {
+  SecretPool.prototype.acquire = function leaking(wanted) {
+    const opened = acquire.call(this, wanted);
+    for (const { render } of [...wanted.plan.headers, ...wanted.plan.query]) {
       opened
         .bytesFor(render)
         .use((bytes) => kept.push(plan.leak === "string" ? bytes.toString("latin1") : Buffer.from(bytes)));

@@ -20,6 +20,7 @@ const SHOWING: Readonly<Record<string, readonly (readonly string[])[]>> = {
   "credential show": [["demo-two"], ["demo-two", "--json"], ["alpaca-main", "--json"]],
   "credential validate": [["demo-two"], ["alpaca-main", "--json"]],
   "credential rotation": [["demo-two"], ["demo-two", "--json"]],
+  alerts: [[], ["--all"], ["--all", "--json"]],
   "client list": [[], ["--json"]],
   "policy check": [[], ["--json"]],
   "policy explain": [
@@ -78,6 +79,7 @@ const OTHERS = new Set([
   "vault rekey",
   "vault wrapper add passphrase",
   "vault wrapper remove",
+  "alerts acknowledge",
 ]);
 
 /** The commands that `sidekey --help` lists, with those of their groups. */
@@ -151,6 +153,7 @@ test("G16 write-only: no command, control call or metric shows a stored secret a
     ["credential", "disable", "demo-two"],
     ["credential", "enable", "demo-two"],
     ["policy", "reload"],
+    ["alerts", "acknowledge", "1"],
     ["vault", "public-key"],
     ["vault", "wrapper", "add", "file", "second.key"],
     ["audit", "checkpoint"],

@@ -27,6 +27,8 @@ const TRUSTED = "{ token: true, trust: loopback }";
 
 export interface SceneOptions {
   readonly kinds?: readonly Kind[];
+  /** Keys with characters that encodings change. */
+  readonly specialKeys?: boolean;
   /** Lines for the route of a kind, such as `limits: [...]`. */
   readonly routes?: Partial<Record<Kind, string>>;
   readonly clients?: readonly string[];
@@ -119,7 +121,7 @@ export async function startScene(t: TestContext, options: SceneOptions = {}): Pr
       ...(handler ? { handler } : {}),
       ...(certificate ? { certificate } : {}),
     });
-    const key = makeCanary();
+    const key = makeCanary({ special: options.specialKeys ?? false });
     upstream[kind] = standIn;
     keys[kind] = key;
     hosts[hostOf(kind)] = { port: standIn.port, caPem: options.caPem ?? authority.caPem };

@@ -63,6 +63,7 @@ export function daemonConfig(plan: ProcessPlan): Config {
     unlock: [],
     policyFile: plan.policyFile,
     providersDir: plan.providersDir,
+    pricesFile: join(plan.home, "prices.yaml"),
     upstream: {
       hosts: new Map(plan.hosts.map(([name, { port, caPem }]) => [name, { address: "127.0.0.1", port, ca: caPem }])),
       proxy: null,

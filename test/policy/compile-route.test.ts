@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import test from "node:test";
-import { problemsOf, withRoutes } from "./policy-fixture.ts";
+import { compiled, problemsOf, withRoutes } from "./policy-fixture.ts";
 
 /** Routes from line 6 on, and what an operator reads. */
 const PROBLEMS: readonly [sentence: string, routes: string, ...expected: string[]][] = [
@@ -58,4 +58,25 @@ test("look-alikes of a wildcard host are not covered by it", () => {
     problemsOf(withRoutes("  w: { provider: wild, hosts: [A.w.test.], credentials: [w-main], clients: [app] }\n")),
     [],
   );
+});
+
+test("a retry that needs a second credential is warned about where there is none", () => {
+  const warnings = (credentials: string, retry: string) =>
+    compiled(withRoutes(`  a: { provider: p, clients: [app, batch], credentials: ${credentials}, retry: ${retry} }\n`))
+      .warnings;
+  const advice = "name a second one under credentials, or remove retry";
+  for (const on of ["[refused]", "[limited]", "[refused, limited]"]) {
+    assert.deepEqual(warnings("[p-main]", `{ on: ${on} }`), [
+      `policy.yaml:6 routes.a.retry.on: refused and limited are tried again with another credential, and there is none; ${advice}`,
+    ]);
+    assert.deepEqual(warnings("[p-main, p-spare]", `{ on: ${on} }`), []);
+    assert.match(
+      warnings("{ owner: user, else: p-main }", `{ on: ${on} }`)[0] ?? "",
+      /routes\.a\.retry\.on: .*, and a user has only one; /,
+    );
+  }
+  for (const on of ["[connect]", "[refused, connect]", "[limited, unavailable]"]) {
+    assert.deepEqual(warnings("[p-main]", `{ on: ${on} }`), []);
+  }
+  assert.deepEqual(warnings("[p-main]", "{}"), [], "all reasons, some of which need no second one");
 });

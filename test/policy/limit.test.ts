@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import fc from "fast-check";
+import { NOTHING_KNOWN } from "../../src/policy/budget.ts";
 import { bucketKey, type LimitRequest, LimitTable } from "../../src/policy/limit.ts";
-import { anySteps, concurrent, LimitPlay, requestsPer } from "./limit-steps.ts";
+import { anySteps, concurrent, LimitPlay, requestsPer, tokens, tokensPer } from "./limit-steps.ts";
 
 fc.configureGlobal({ seed: 20260901 });
 
@@ -10,7 +11,7 @@ const MINUTE = 60_000_000;
 
 function fill(table: LimitTable, request: LimitRequest, nowUs: number): number {
   let granted = 0;
-  while (table.tryReserve([request], nowUs).ok) granted++;
+  while (table.tryReserve([request], nowUs, tokens(1)).ok) granted++;
   return granted;
 }
 
@@ -28,7 +29,7 @@ test("a burst of one is even spacing", () => {
   const table = new LimitTable();
   const granted: number[] = [];
   for (let us = 0; us < 3_000_000; us += 1) {
-    const result = table.tryReserve([plan], us);
+    const result = table.tryReserve([plan], us, NOTHING_KNOWN);
     if (result.ok) granted.push(us);
     else us += (result.denied.retryAfterUs ?? 0) - 1;
   }
@@ -50,16 +51,16 @@ test("a denial in one limit takes nothing from the others", () => {
   const rate = { spec: requestsPer(5, 1000), key: "rate" };
   const open = { spec: concurrent(1), key: "open" };
   const table = new LimitTable();
-  const first = table.tryReserve([rate, open], 0);
+  const first = table.tryReserve([rate, open], 0, NOTHING_KNOWN);
   assert.ok(first.ok);
   const before = JSON.stringify(table.exportState());
-  const second = table.tryReserve([rate, open], 10);
+  const second = table.tryReserve([rate, open], 10, NOTHING_KNOWN);
   assert.ok(!second.ok);
   assert.equal(second.denied.key, "open");
   assert.equal(second.denied.retryAfterUs, null);
   assert.equal(JSON.stringify(table.exportState()), before);
-  table.release(first.hold);
-  assert.ok(table.tryReserve([rate, open], 10).ok);
+  table.release(first.hold, null, 0);
+  assert.ok(table.tryReserve([rate, open], 10, NOTHING_KNOWN).ok);
   assert.equal(table.remaining(rate.spec, "rate", 10).remaining, 3);
 });
 
@@ -67,11 +68,11 @@ test("settling twice, or both ways, counts once", () => {
   const open = { spec: concurrent(2), key: "open" };
   const rate = { spec: requestsPer(2, 1000), key: "rate" };
   const table = new LimitTable();
-  const [a, b] = [table.tryReserve([open, rate], 0), table.tryReserve([open, rate], 0)];
+  const [a, b] = [table.tryReserve([open, rate], 0, NOTHING_KNOWN), table.tryReserve([open, rate], 0, NOTHING_KNOWN)];
   assert.ok(a.ok && b.ok);
-  table.release(a.hold);
-  table.release(a.hold);
-  table.refund(a.hold);
+  table.release(a.hold, null, 0);
+  table.release(a.hold, null, 0);
+  table.refund(a.hold, 0);
   assert.equal(table.remaining(open.spec, "open", 0).remaining, 1);
   assert.equal(table.remaining(rate.spec, "rate", 0).remaining, 0);
   assert.equal(a.hold.settled, true);
@@ -80,16 +81,16 @@ test("settling twice, or both ways, counts once", () => {
 test("a refund gives back the grant, also one in the middle and one that is long past", () => {
   const rate = { spec: requestsPer(3, 1000), key: "rate" };
   const table = new LimitTable();
-  const holds = [0, 100, 200].map((us) => table.tryReserve([rate], us));
+  const holds = [0, 100, 200].map((us) => table.tryReserve([rate], us, NOTHING_KNOWN));
   const [, middle] = holds;
   assert.ok(middle?.ok);
-  assert.equal(table.tryReserve([rate], 300).ok, false);
-  table.refund(middle.hold);
+  assert.equal(table.tryReserve([rate], 300, NOTHING_KNOWN).ok, false);
+  table.refund(middle.hold, 0);
   assert.equal(fill(table, rate, 300), 1);
   assert.equal(fill(table, rate, 1_000_000), 1);
   const [oldest] = holds;
   assert.ok(oldest?.ok);
-  table.refund(oldest.hold);
+  table.refund(oldest.hold, 0);
   assert.equal(fill(table, rate, 1_000_000), 0);
 });
 
@@ -97,33 +98,33 @@ test("a limit in shadow mode reports what it would have denied, and denies nothi
   const rate = { spec: requestsPer(2, 1000, { mode: "shadow" }), key: "rate" };
   const open = { spec: concurrent(1, { mode: "shadow" }), key: "open" };
   const table = new LimitTable();
-  const results = Array.from({ length: 4 }, () => table.tryReserve([rate, open], 0));
+  const results = Array.from({ length: 4 }, () => table.tryReserve([rate, open], 0, NOTHING_KNOWN));
   assert.deepEqual(
     results.map((result) => [result.ok, ...result.shadowed.map(({ key, retryAfterUs }) => `${key} ${retryAfterUs}`)]),
     [[true], [true, "open null"], [true, "rate 1000000", "open null"], [true, "rate 1000000", "open null"]],
   );
-  for (const result of results) if (result.ok) table.release(result.hold);
+  for (const result of results) if (result.ok) table.release(result.hold, null, 0);
   assert.equal(table.remaining(open.spec, "open", 0).remaining, 1);
-  assert.equal(table.tryReserve([rate], 1_000_000).shadowed.length, 0);
+  assert.equal(table.tryReserve([rate], 1_000_000, NOTHING_KNOWN).shadowed.length, 0);
 });
 
 test("a key that is given twice is taken once", () => {
   const rate = { spec: requestsPer(1, 1000), key: "rate" };
   const table = new LimitTable();
-  assert.equal(table.tryReserve([rate, rate], 0).ok, true);
-  assert.equal(table.tryReserve([rate], 0).ok, false);
+  assert.equal(table.tryReserve([rate, rate], 0, NOTHING_KNOWN).ok, true);
+  assert.equal(table.tryReserve([rate], 0, NOTHING_KNOWN).ok, false);
 });
 
 test("what remains and when it is full again", () => {
   const rate = requestsPer(10, 1000, { burst: 4 });
   const table = new LimitTable();
   assert.deepEqual(table.remaining(rate, "k", 0), { remaining: 4, resetUs: 0, limit: 10 });
-  for (let i = 0; i < 3; i++) assert.ok(table.tryReserve([{ spec: rate, key: "k" }], 0).ok);
+  for (let i = 0; i < 3; i++) assert.ok(table.tryReserve([{ spec: rate, key: "k" }], 0, NOTHING_KNOWN).ok);
   assert.deepEqual(table.remaining(rate, "k", 0), { remaining: 1, resetUs: 1_000_000, limit: 10 });
   assert.deepEqual(table.remaining(rate, "k", 100_000), { remaining: 2, resetUs: 900_000, limit: 10 });
   assert.deepEqual(table.remaining(rate, "k", 1_000_000), { remaining: 4, resetUs: 0, limit: 10 });
   const open = concurrent(3);
-  assert.ok(table.tryReserve([{ spec: open, key: "c" }], 0).ok);
+  assert.ok(table.tryReserve([{ spec: open, key: "c" }], 0, NOTHING_KNOWN).ok);
   assert.deepEqual(table.remaining(open, "c", 0), { remaining: 2, resetUs: null, limit: 3 });
   assert.deepEqual(table.remaining(open, "unused", 0), { remaining: 3, resetUs: 0, limit: 3 });
 });
@@ -140,25 +141,25 @@ test("a changed limit goes on from what has been used", () => {
 test("a full table forgets idle counters, and denies rather than forget one in use", () => {
   const spec = requestsPer(1, 1000);
   const table = new LimitTable({ maxBuckets: 2 });
-  assert.ok(table.tryReserve([{ spec, key: "a" }], 0).ok);
-  assert.ok(table.tryReserve([{ spec, key: "b" }], 400_000).ok);
+  assert.ok(table.tryReserve([{ spec, key: "a" }], 0, NOTHING_KNOWN).ok);
+  assert.ok(table.tryReserve([{ spec, key: "b" }], 400_000, NOTHING_KNOWN).ok);
   const before = JSON.stringify(table.exportState());
-  const denied = table.tryReserve([{ spec, key: "c" }], 500_000);
+  const denied = table.tryReserve([{ spec, key: "c" }], 500_000, NOTHING_KNOWN);
   assert.ok(!denied.ok);
   assert.equal(denied.denied.retryAfterUs, 500_000);
   assert.equal(JSON.stringify(table.exportState()), before);
-  assert.equal(table.tryReserve([{ spec, key: "c" }], 999_999).ok, false);
-  assert.ok(table.tryReserve([{ spec, key: "c" }], 1_000_000).ok);
+  assert.equal(table.tryReserve([{ spec, key: "c" }], 999_999, NOTHING_KNOWN).ok, false);
+  assert.ok(table.tryReserve([{ spec, key: "c" }], 1_000_000, NOTHING_KNOWN).ok);
   assert.deepEqual(
     table.exportState().map(({ key }) => key),
     ["b", "c"],
   );
   assert.equal(
-    table.tryReserve([{ spec, key: "a" }], 0).ok,
+    table.tryReserve([{ spec, key: "a" }], 0, NOTHING_KNOWN).ok,
     false,
     "a forgotten counter does not come back with the clock",
   );
-  assert.ok(table.tryReserve([{ spec: { ...spec, mode: "shadow" }, key: "d" }], 1_000_000).ok);
+  assert.ok(table.tryReserve([{ spec: { ...spec, mode: "shadow" }, key: "d" }], 1_000_000, NOTHING_KNOWN).ok);
 });
 
 test("an unreadable exported row is left out", () => {
@@ -181,7 +182,7 @@ test("an unreadable exported row is left out", () => {
 
 test("the time must be whole microseconds", () => {
   for (const nowUs of [Number.NaN, 0.5, Number.POSITIVE_INFINITY]) {
-    assert.throws(() => new LimitTable().tryReserve([], nowUs), /whole microseconds/);
+    assert.throws(() => new LimitTable().tryReserve([], nowUs, NOTHING_KNOWN), /whole microseconds/);
   }
 });
 
@@ -217,7 +218,11 @@ const anyLimits = fc
     { spec: requestsPer(other, 2), key: "slow" },
     { spec: concurrent(open), key: "open" },
     { spec: requestsPer(2, 1, { mode: shadow > 2 ? "shadow" : "enforce" }), key: "third" },
+    { spec: tokensPer(3 * count, 1, { strict: true }), key: "strict" },
+    { spec: tokensPer(2 + burst, 2), key: "loose" },
   ]);
+
+const isBudget = ({ spec }: LimitRequest): boolean => spec.budget !== null;
 
 test("G11: whatever happens, no window ever has more than N grants, and no more than N are held", () => {
   fc.assert(
@@ -230,7 +235,7 @@ test("G11: whatever happens, no window ever has more than N grants, and no more 
         }
       }
       for (const { spec, key } of limits) {
-        if (spec.kind === "concurrent") continue;
+        if (spec.kind !== "requests") continue;
         assert.ok(play.mostInWindow(key, spec.periodMs * 1000) <= spec.count, `${key} exceeded its window`);
         // Pacing: B at once, and one more per whole interval.
         const interval = Math.ceil((spec.periodMs * 1000) / spec.count);
@@ -239,6 +244,7 @@ test("G11: whatever happens, no window ever has more than N grants, and no more 
           assert.ok(most <= spec.burst - 1 + more, `${key} had ${most} within ${more} intervals`);
         }
       }
+      for (const budget of limits.filter(isBudget)) assert.equal(play.mostOverBudget(budget), 0, budget.key);
     }),
     { numRuns: 1500 },
   );
@@ -251,9 +257,10 @@ test("G11: the same holds when the table is too small for its counters", () => {
       for (const step of steps) play.run(step);
       for (const { spec, key } of limits) {
         // A shadow limit without a counter is let through uncounted, which is what shadow means.
-        if (spec.kind === "concurrent" || spec.mode === "shadow") continue;
+        if (spec.kind !== "requests" || spec.mode === "shadow") continue;
         assert.ok(play.mostInWindow(key, spec.periodMs * 1000) <= spec.count, `${key} exceeded its window`);
       }
+      for (const budget of limits.filter(isBudget)) assert.equal(play.mostOverBudget(budget), 0, budget.key);
     }),
     { numRuns: 800 },
   );
@@ -265,24 +272,33 @@ test("G11: a denial leaves the state as it was, byte for byte, and says exactly 
       const play = new LimitPlay(limits, maxBuckets);
       for (const step of steps) play.run(step);
       const { table, nowUs } = play;
-      for (const wanted of [limits, limits.slice(0, 1), limits.slice(1, 2), limits.slice(3)]) {
+      const single = [0, 1, 3, 4, 5].map((at) => limits.slice(at, at + 1));
+      for (const wanted of [limits, ...single, limits.slice(4)]) {
         const state = () =>
           JSON.stringify([table.exportState(), limits.map(({ spec, key }) => table.remaining(spec, key, nowUs))]);
         const before = state();
-        const result = table.tryReserve(wanted, nowUs);
+        const result = table.tryReserve(wanted, nowUs, tokens(2, 3));
         if (result.ok) {
-          table.refund(result.hold);
+          table.refund(result.hold, nowUs);
           continue;
         }
         assert.equal(state(), before);
         const { retryAfterUs } = result.denied;
         if (retryAfterUs === null) continue;
         assert.ok(retryAfterUs > 0);
-        assert.equal(table.tryReserve(wanted, nowUs + retryAfterUs - 1).ok, false, "granted a microsecond early");
+        assert.equal(
+          table.tryReserve(wanted, nowUs + retryAfterUs - 1, tokens(2, 3)).ok,
+          false,
+          "granted a microsecond early",
+        );
         assert.equal(state(), before);
         const copy = new LimitPlay(limits, maxBuckets);
         for (const step of steps) copy.run(step);
-        assert.equal(copy.table.tryReserve(wanted, nowUs + retryAfterUs).ok, true, "denied at the promised time");
+        assert.equal(
+          copy.table.tryReserve(wanted, nowUs + retryAfterUs, tokens(2, 3)).ok,
+          true,
+          "denied at the promised time",
+        );
       }
     }),
     { numRuns: 1000 },
@@ -296,9 +312,9 @@ test("G11: a refund leaves the counters as if the request had never been made", 
       for (const step of steps) play.run(step);
       const left = () => limits.map(({ spec, key }) => play.table.remaining(spec, key, play.nowUs).remaining);
       const before = left();
-      const result = play.table.tryReserve(limits, play.nowUs);
+      const result = play.table.tryReserve(limits, play.nowUs, tokens(2, 3));
       if (!result.ok) return;
-      play.table.refund(result.hold);
+      play.table.refund(result.hold, play.nowUs);
       assert.deepEqual(left(), before);
     }),
     { numRuns: 500 },

@@ -44,7 +44,7 @@ const DOCUMENTED: Readonly<Record<string, readonly (readonly [status: number, bo
     [
       400,
       '{"type":"error","error":{"type":"invalid_request_error","message":"You have reached your specified API usage limits."}}',
-      "unknown",
+      "limited",
     ],
     [402, '{"type":"error","error":{"type":"billing_error"}}', "plan"],
     [429, '{"type":"error","error":{"type":"rate_limit_error"}}', "limited"],

@@ -68,45 +68,6 @@ test("the history of one credential is bounded and does not push out another's",
   assert.equal(store.checks("c1", 3).length, 3);
 });
 
-test("an alert opens once and then counts, until it is cleared", (t) => {
-  const store = openMonitorStore(tempDir(t));
-  t.after(() => store.close());
-  assert.equal(store.raise("credential_invalid", "credential:a", "critical", "first", 10), true);
-  assert.equal(store.raise("credential_invalid", "credential:a", "critical", "second", 20), false);
-  assert.equal(store.raise("credential_invalid", "credential:b", "info", "other", 5), true);
-  assert.deepEqual(store.openAlerts(), [
-    {
-      kind: "credential_invalid",
-      object: "credential:a",
-      severity: "critical",
-      message: "second",
-      count: 2,
-      firstAt: 10,
-      lastAt: 20,
-    },
-    {
-      kind: "credential_invalid",
-      object: "credential:b",
-      severity: "info",
-      message: "other",
-      count: 1,
-      firstAt: 5,
-      lastAt: 5,
-    },
-  ]);
-  assert.equal(store.clear("credential_invalid", "credential:a"), true);
-  assert.equal(store.clear("credential_invalid", "credential:a"), false);
-  assert.equal(store.raise("credential_invalid", "credential:a", "critical", "again", 30), true);
-});
-
-test("an alert that becomes worse is told again", (t) => {
-  const store = openMonitorStore(tempDir(t));
-  t.after(() => store.close());
-  assert.equal(store.raise("expiry", "credential:a", "warning", "7 days", 10), true);
-  assert.equal(store.raise("expiry", "credential:a", "critical", "1 day", 20), true);
-  assert.equal(store.openAlerts()[0]?.firstAt, 10);
-});
-
 test("a notice is given once for each day count and expiry", (t) => {
   const store = openMonitorStore(tempDir(t));
   t.after(() => store.close());

@@ -1,5 +1,5 @@
-import { createLimiter, type Limiter } from "../../src/daemon/pipeline/limiter.ts";
-import type { LimitSpec } from "../../src/policy/compile.ts";
+import { createLimiter, type Limiter, type LimiterOptions } from "../../src/daemon/pipeline/limiter.ts";
+import type { BudgetSpec, LimitSpec } from "../../src/policy/compile.ts";
 import { LimitTable } from "../../src/policy/limit.ts";
 import { type FakeClock, fakeClock } from "./fake-clock.ts";
 
@@ -13,6 +13,29 @@ export function concurrent(name: string, count: number, waitMs: number): LimitSp
   return { ...requests(name, count, 0, count, waitMs), kind: "concurrent" };
 }
 
+/** A budget of `count` tokens in a period that slides. */
+export function tokensPer(
+  name: string,
+  count: number,
+  periodMs: number,
+  waitMs: number,
+  more: Partial<BudgetSpec> = {},
+): LimitSpec {
+  const budget: BudgetSpec = { calendar: null, strict: false, unpriced: "allow", warn: [], ...more };
+  return { ...requests(name, count, periodMs, count, waitMs), kind: "tokens", budget };
+}
+
+/** The same in nano-dollars. */
+export function usdPer(
+  name: string,
+  count: number,
+  periodMs: number,
+  waitMs: number,
+  more: Partial<BudgetSpec> = {},
+): LimitSpec {
+  return { ...tokensPer(name, count, periodMs, waitMs, { unpriced: "deny", ...more }), kind: "usd" };
+}
+
 export interface LimiterBench {
   clock: FakeClock;
   table: LimitTable;
@@ -20,8 +43,12 @@ export interface LimiterBench {
 }
 
 /** A limiter on a clock that only moves when told to. */
-export function limiterBench(maxWaiting = 1000): LimiterBench {
+export function limiterBench(
+  maxWaiting = 1000,
+  told: Pick<LimiterOptions, "onWarning" | "onOverrun"> = {},
+): LimiterBench {
   const clock = fakeClock();
   const table = new LimitTable();
-  return { clock, table, limiter: createLimiter({ table, nowUs: clock.nowUs, setTimer: clock.setTimer, maxWaiting }) };
+  const options = { table, nowUs: clock.nowUs, setTimer: clock.setTimer, maxWaiting, ...told };
+  return { clock, table, limiter: createLimiter(options) };
 }

@@ -22,6 +22,7 @@ export interface TestCredential {
   readonly ownerUser?: string;
   /** Milliseconds since the epoch. */
   readonly expiresAt?: number;
+  readonly metadata?: Readonly<Record<string, string>>;
 }
 
 export interface SidekeyOptions {
@@ -178,6 +179,7 @@ export function addCredential(vault: Vault, name: string, credential: TestCreden
       hosts: credential.hosts,
       owner: credential.ownerUser ? { kind: "user", id: credential.ownerUser } : { kind: "service" },
       expiresAt: credential.expiresAt ?? null,
+      metadata: credential.metadata ?? {},
     },
     fields,
     "test",
@@ -205,6 +207,7 @@ function testConfig(home: string, dataDir: string, policyFile: string, options: 
     unlock: [],
     policyFile,
     providersDir: providersDir(home, options),
+    pricesFile: join(home, "prices.yaml"),
     upstream: { hosts, proxy: null },
     monitor: { checkMs: null },
     secretsIdleMs: 200,

@@ -4,6 +4,7 @@ import { coversHost } from "../../providers/host-pattern.ts";
 import type { HostPattern, Provider } from "../../providers/schema.ts";
 import type { Secret } from "../../secret.ts";
 import type { Credential } from "../../store/credentials.ts";
+import { HONEYTOKEN_METADATA, isHoneytoken } from "../../store/honeytoken.ts";
 import type { Vault } from "../../store/vault.ts";
 import type { Cli } from "../cli.ts";
 import { withPlanOptions, withSecretOptions } from "../credential-options.ts";
@@ -32,6 +33,7 @@ interface AddOptions extends PlanOptions {
   readonly file: readonly string[];
   readonly replace?: boolean;
   readonly pending?: boolean;
+  readonly honeytoken?: boolean;
   readonly validate: boolean;
 }
 
@@ -54,6 +56,7 @@ export function registerCredentialAdd(credential: Command, cli: Cli): void {
   withSecretOptions(withPlanOptions(add))
     .option("--replace", "the credential exists: this becomes its current version")
     .option("--pending", "the credential exists: store this for a later `credential promote`")
+    .option("--honeytoken", "a bait: never sent, never checked; an alert when anybody uses it or shows its value")
     .option("--no-validate", "do not ask the provider, and store it although it does not look like its key")
     .action((provider: string, options: AddOptions) => addCredential(cli, provider, options));
 }
@@ -70,7 +73,8 @@ async function addCredential(cli: Cli, providerId: string, options: AddOptions):
       checkFields(cli, plan.provider, secrets, options.validate);
       const started = cli.now();
       const subject = existing ?? plan;
-      const checked = options.validate ? await validateNew(cli, plan.provider, subject, secrets) : null;
+      const bait = options.honeytoken === true || (existing !== undefined && isHoneytoken(existing));
+      const checked = options.validate && !bait ? await validateNew(cli, plan.provider, subject, secrets) : null;
       const stored = store(vault, plan, secrets, { options, actor: cli.actor });
       if (checked) keep(cli, stored, newestOf(stored).number, checked, { reason: "add", started });
       report(cli, stored);
@@ -111,6 +115,9 @@ function checkVersionOptions(options: AddOptions): void {
   if (options.replace !== true && options.pending !== true) return;
   if (options.replace === true && options.pending === true) {
     throw usageError("--replace and --pending exclude each other");
+  }
+  if (options.honeytoken === true) {
+    throw usageError("only a new credential can be made a honeytoken", "store it under another --name");
   }
   const bound = [options.category, options.environment, options.ownerUser, options.expires];
   if (options.host.length === 0 && bound.every((option) => option === undefined)) return;
@@ -198,7 +205,8 @@ function store(
   if (by.options.replace === true) return vault.addVersion(plan.name, secrets, "current", by.actor);
   if (by.options.pending === true) return vault.addVersion(plan.name, secrets, "pending", by.actor);
   const { provider, ...rest } = plan;
-  return vault.addCredential({ ...rest, provider: provider.id }, secrets, by.actor);
+  const metadata = by.options.honeytoken === true ? HONEYTOKEN_METADATA : {};
+  return vault.addCredential({ ...rest, provider: provider.id, metadata }, secrets, by.actor);
 }
 
 function newestOf(credential: Credential): Credential["versions"][number] {
@@ -211,7 +219,8 @@ function report(cli: Cli, credential: Credential): void {
   terminal.out(
     `stored ${credential.name} version ${newest.number} (${newest.stage}), fingerprint ${newest.fingerprint}`,
   );
-  terminal.out(`  ${credential.provider} ${credential.environment}, may go to ${credential.hosts.join(", ")}`);
+  const use = isHoneytoken(credential) ? "a honeytoken, never sent" : `may go to ${credential.hosts.join(", ")}`;
+  terminal.out(`  ${credential.provider} ${credential.environment}, ${use}`);
   if (credential.expiresAt !== null) terminal.out(`  expires ${formatTime(credential.expiresAt)}`);
   if (newest.stage === "pending") terminal.note(`use it with \`sidekey credential promote ${credential.name}\``);
 }

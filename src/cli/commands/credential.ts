@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Credential } from "../../store/credentials.ts";
+import { isHoneytoken } from "../../store/honeytoken.ts";
 import type { Cli } from "../cli.ts";
 import { readVault } from "../open-vault.ts";
 import { formatTime, renderFacts, renderTable } from "../output.ts";
@@ -51,7 +52,7 @@ async function listCredentials(cli: Cli, json: boolean): Promise<void> {
       credential.provider,
       credential.environment,
       ownerText(credential),
-      credential.state,
+      useText(credential),
       states.get(credential.id) ?? "unknown",
       current === undefined ? "-" : String(current.number),
       current?.fingerprint ?? "-",
@@ -94,7 +95,7 @@ async function showCredential(cli: Cli, name: string, json: boolean): Promise<vo
       ["owner", ownerText(credential)],
       ["hosts", credential.hosts.join(", ")],
       ["fields", credential.fields.join(", ")],
-      ["state", credential.state],
+      ["state", useText(credential)],
       ["created", formatTime(credential.createdAt)],
       ["expires", formatTime(credential.expiresAt)],
       ...rotationLines(credential),
@@ -108,6 +109,11 @@ async function showCredential(cli: Cli, name: string, json: boolean): Promise<vo
   ]);
   cli.terminal.out(`\n${renderTable(["version", "stage", "created", "fingerprint"], versions)}`);
   cli.terminal.out(`\n${renderHealth(cli, credential, health)}`);
+}
+
+/** Operators have to know a bait when they see one. */
+function useText(credential: Credential): string {
+  return isHoneytoken(credential) ? "honeytoken" : credential.state;
 }
 
 function ownerText(credential: Credential): string {

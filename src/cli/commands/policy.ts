@@ -1,10 +1,10 @@
 import type { Command } from "commander";
 import { explain } from "../../policy/explain.ts";
-import { PolicyError, type PolicyProblem } from "../../policy/problem.ts";
+import { PolicyError } from "../../policy/problem.ts";
 import type { Cli } from "../cli.ts";
 import { CliError, EXIT } from "../failure.ts";
 import { withVault } from "../open-vault.ts";
-import { renderTable } from "../output.ts";
+import { problemLine, renderTable } from "../output.ts";
 import { readFixtures, runFixture } from "../policy-fixtures.ts";
 import { type CheckedPolicy, compilePolicyFile, knownObjects, policyQuery } from "../policy-source.ts";
 
@@ -50,22 +50,16 @@ async function checkPolicy(cli: Cli, json: boolean): Promise<void> {
   try {
     const { file, snapshot, warnings } = await loadPolicy(cli);
     if (json) return cli.terminal.json({ ok: true, file, problems: [], warnings });
-    for (const warning of warnings) cli.terminal.warn(place(file, warning));
+    for (const warning of warnings) cli.terminal.warn(problemLine(file, warning));
     cli.terminal.status("ok", `${file}: routes ${snapshot.routes.length}, clients ${snapshot.clients.size}`);
   } catch (error) {
     if (!(error instanceof PolicyError)) throw error;
     cli.exit(EXIT.failed);
     if (json) return cli.terminal.json({ ok: false, file: error.file, problems: error.problems, warnings: [] });
-    for (const problem of error.problems) cli.terminal.status("fail", place(error.file, problem));
+    for (const problem of error.problems) cli.terminal.status("fail", problemLine(error.file, problem));
     const count = error.problems.length;
     cli.terminal.note(`${count} ${count === 1 ? "problem" : "problems"}; a running daemon keeps its last good policy`);
   }
-}
-
-/** `config/policy.yaml:14:9 routes.fmp.limits[0].requests: ...`: editors jump to it. */
-function place(file: string, problem: PolicyProblem): string {
-  const path = problem.path === "" ? "" : ` ${problem.path}`;
-  return `${file}:${problem.line}:${problem.column}${path}: ${problem.message}`;
 }
 
 async function explainUrl(cli: Cli, url: string, options: ExplainOptions): Promise<void> {
@@ -81,7 +75,7 @@ async function explainUrl(cli: Cli, url: string, options: ExplainOptions): Promi
   for (const step of steps) cli.terminal.status(step.ok ? "ok" : "fail", `${step.rule.padEnd(10)}  ${step.text}`);
   // A key that is not there yet is no matter of policy, and still the request would fail.
   for (const warning of warnings.filter(({ path }) => path.startsWith(`routes.${route}.`))) {
-    cli.terminal.warn(place(file, warning));
+    cli.terminal.warn(problemLine(file, warning));
   }
   cli.terminal.out(
     decision.allow

@@ -44,7 +44,9 @@ async function showStatus(cli: Cli, json: boolean): Promise<void> {
   );
   for (const alert of status.alerts ?? []) {
     const times = alert.count > 1 ? `, ${alert.count} times` : "";
-    cli.terminal.out(`alert (${alert.severity}) since ${formatTime(alert.firstAt)}${times}: ${alert.message}`);
+    const seen = alert.acknowledgedBy == null ? "" : `, seen by ${alert.acknowledgedBy}`;
+    const about = `alert ${alert.id} (${alert.severity}) since ${formatTime(alert.firstAt)}${times}${seen}`;
+    cli.terminal.out(`${about}: ${alert.message}`);
   }
   for (const problem of status.policy.problems) cli.terminal.warn(problem);
 }

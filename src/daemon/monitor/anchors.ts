@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { hostname } from "node:os";
 import { hmacSha256 } from "../../store/crypto.ts";
 import type { AnchorConfig, SyslogAddress, WebhookConfig } from "../config-anchor.ts";
+import type { AlertKind } from "./alert-kinds.ts";
 
 /*
  * Sends audit.anchor to places outside this machine's reach whenever it has moved. Each line is complete in itself:
@@ -14,8 +15,8 @@ import type { AnchorConfig, SyslogAddress, WebhookConfig } from "../config-ancho
 
 /** Where failures are reported; the calls never throw. */
 export interface AnchorAlerts {
-  raise(kind: string, object: string, severity: "info" | "warning" | "critical", message: string): void;
-  clear(kind: string, object: string): void;
+  raise(kind: AlertKind, object: string, severity: "info" | "warning" | "critical", message: string): void;
+  clear(kind: AlertKind, object: string): void;
 }
 
 export interface AnchorPublisher {

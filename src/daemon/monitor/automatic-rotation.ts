@@ -2,6 +2,7 @@ import type { Secret } from "../../secret.ts";
 import { VaultError, VaultSealedError } from "../../store/errors.ts";
 import { listRotations } from "../../store/rotations.ts";
 import type { Vault } from "../../store/vault.ts";
+import type { AlertKind } from "./alert-kinds.ts";
 import type { Alerts } from "./alerts.ts";
 import { change, revokeHere, Superseded, storeKey, type Work, workOf } from "./automatic-state.ts";
 import { type HolderDeps, type Holders, withHolders } from "./rotation-holders.ts";
@@ -267,7 +268,7 @@ export class AutomaticRotations {
     this.#deps.alerts.raise("orphan_key", `credential:${name}`, "warning", message);
   }
 
-  #clear(work: Work, ...kinds: readonly string[]): void {
+  #clear(work: Work, ...kinds: readonly AlertKind[]): void {
     for (const kind of kinds) this.#deps.alerts.clear(kind, objectOf(work));
   }
 

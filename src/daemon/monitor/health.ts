@@ -8,6 +8,9 @@ export const EXPIRING_MS = 30 * DAY_MS;
 /** A scheduled check that says "invalid" is not believed while traffic of this last time was answered. */
 const QUIET_MS = 5 * 60_000;
 
+/** What a check says of a key that the provider knows. */
+const ACCEPTED: ReadonlySet<ProbeResult["meaning"]> = new Set(["valid", "plan", "forbidden"]);
+
 /** Why a check was made. */
 export type CheckReason = "schedule" | "traffic" | "command" | "add" | "rotation";
 
@@ -87,6 +90,8 @@ export class HealthTable {
   #known = new Map<string, Health>();
   /** Versions that traffic must not use. */
   #refused = new Set<string>();
+  /** When the check began that last said so, of versions that no later one doubts. Since this process runs. */
+  readonly #verified = new Map<string, number>();
   /** By credential name: outcomes carry that. */
   readonly #answered = new Map<string, Seen>();
   #seen = 0;
@@ -107,6 +112,11 @@ export class HealthTable {
     return this.#known.get(keyOf(credential, version));
   }
 
+  /** When the last check began that found a version accepted, ms since the epoch; null while that is in doubt. */
+  verifiedAt(credential: string, version: number): number | null {
+    return this.#verified.get(keyOf(credential, version)) ?? null;
+  }
+
   /** The provider answered a request that arrived at `atMs`. On the request path. */
   answered(name: string, version: number, atMs: number): void {
     const seen = this.#answered.get(name);
@@ -124,6 +134,7 @@ export class HealthTable {
   suspect(credential: string, version: number, atMs: number): boolean {
     const before = this.get(credential, version) ?? unknownHealth(credential, version);
     if (before.suspectSince !== null || before.state === "invalid") return false;
+    this.#verified.delete(keyOf(credential, version));
     // Due at once, so that a restart in the middle of its check does not forget it.
     this.#put({ ...before, suspectSince: atMs, nextAt: atMs });
     return true;
@@ -158,6 +169,8 @@ export class HealthTable {
       : { ...afterCheck(before, result, check.started), nextAt: check.nextAt };
     this.#put(after);
     const { meaning, status } = result;
+    if (doubted || ACCEPTED.has(meaning)) this.#verified.set(keyOf(credential.id, version), check.started);
+    else if (meaning === "invalid") this.#verified.delete(keyOf(credential.id, version));
     const entry = { credential: credential.id, version, at: check.started, reason: check.reason, meaning, status };
     this.#attempt(() => this.#store.addCheck({ ...entry, detail: after.detail }));
     return after;

@@ -1,25 +1,28 @@
 import type { PolicySnapshot } from "../../policy/compile.ts";
-import { refusesKey } from "../../providers/classify.ts";
+import type { TrafficMeaning } from "../../providers/classify-traffic.ts";
 import type { Provider } from "../../providers/schema.ts";
+import type { Credential } from "../../store/credentials.ts";
 import { openMonitorStore } from "../../store/monitor.ts";
 import type { Vault } from "../../store/vault.ts";
 import type { Log } from "../log.ts";
-import type { Metrics } from "../metrics.ts";
-import type { Usable } from "../pipeline/choose.ts";
+import type { CredentialGauge, Metrics } from "../metrics.ts";
 import { nodeTimer, type SetTimer } from "../pipeline/clock.ts";
 import type { Dialer } from "../pipeline/dial.ts";
 import type { Outcome } from "../pipeline/exchange.ts";
 import type { Limiter } from "../pipeline/limiter.ts";
+import type { Usable } from "../pipeline/pool-health.ts";
 import type { Splice } from "../pipeline/splice.ts";
 import type { VaultView } from "../vault-view.ts";
 import { type AlertBook, createAlerts } from "./alerts.ts";
 import { createCallProvider } from "./call-provider.ts";
 import { createGrants, routesOf } from "./grant.ts";
 import { currentVersion, expiryOf, HealthTable, shownState } from "./health.ts";
+import { isDoubtful, keyVerdict } from "./key-verdict.ts";
 import { createProbe, type ProbeVersion } from "./probe.ts";
 import type { CallProvider } from "./provider-call.ts";
 import { createReview } from "./review.ts";
 import { Scheduler } from "./scheduler.ts";
+import { createWatch, type Watch } from "./watch/watch.ts";
 
 export interface MonitorParts {
   readonly dataDir: string;
@@ -46,6 +49,12 @@ export interface Monitor {
   readonly probe: ProbeVersion;
   readonly health: HealthTable;
   readonly usable: Usable;
+  /** When a check last found that a version is not refused, ms since the epoch; null while it is in doubt. */
+  readonly verifiedAt: (credentialId: string, version: number) => number | null;
+  /** What is told of traffic; `connect` it with what only the pipeline knows. */
+  readonly watch: Watch;
+  /** The provider did not do what was asked with this version; checks its key if that may be the reason. */
+  doubted(credentialId: string, version: number, meaning: TrafficMeaning): void;
   /** From now on told of each version that its provider does not accept. */
   onInvalid(tell: (credentialId: string, version: number, detail: string) => void): void;
   /** Told of every outcome; a lookup and a comparison unless the provider refused the key. */
@@ -58,7 +67,7 @@ export function startMonitor(parts: MonitorParts): Monitor {
   const { view, log, policy, now, metrics } = parts;
   const store = openMonitorStore(parts.dataDir);
   const onFailure = onceUntilWell(log);
-  const alerts = createAlerts(store, log, now);
+  const alerts = createAlerts({ store: store.alerts, dataVersion: () => store.dataVersion(), log, now });
   const health = new HealthTable(store, onFailure);
   const call = createCallProvider(parts.dialer, parts.splice);
   const probe = createProbe({
@@ -68,6 +77,16 @@ export function startMonitor(parts: MonitorParts): Monitor {
     private: (credential) => routesOf(policy.current(), credential).flatMap((route) => route.private),
   });
   const credentials = () => view.list();
+  const watch = createWatch({
+    alerts,
+    view,
+    vaultSealed: () => parts.vault.sealed,
+    policy: () => policy.current(),
+    ready: ({ id }, version) => health.usable(id, version),
+    usedPercent: () => null,
+    now,
+  });
+  const review = createReview({ store, health, alerts, log, credentials, now, onFailure });
   let tellInvalid: Parameters<Monitor["onInvalid"]>[0] = () => {};
   const scheduler = new Scheduler({
     onInvalid: ({ id }, version, detail) => tellInvalid(id, version, detail),
@@ -78,7 +97,7 @@ export function startMonitor(parts: MonitorParts): Monitor {
     byName: (name) => view.byName(name),
     canProbe: (id) => policy.provider(id)?.probe != null,
     everyMs: parts.checkMs,
-    review: createReview({ store, health, alerts, log, credentials, now, onFailure }),
+    review: () => inTurn([review, watch.look, alerts.look], onFailure),
     onFailure,
     now,
     setTimer: parts.setTimer ?? nodeTimer,
@@ -87,13 +106,8 @@ export function startMonitor(parts: MonitorParts): Monitor {
   if (!parts.vault.sealed) forgetRemoved(store, view, onFailure);
   metrics.observe({
     alertsOpen: () => alerts.open(),
-    credentials: () =>
-      credentials().map((credential) => {
-        const version = currentVersion(credential);
-        const known = version === null ? undefined : health.get(credential.id, version);
-        const { name } = credential;
-        return { name, state: shownState(credential, known, now()), expiresAt: expiryOf(credential, known) };
-      }),
+    alertsOpened: () => alerts.opened(),
+    credentials: () => credentials().map((credential) => gaugeOf(credential, health, now())),
   });
   return {
     alerts,
@@ -101,20 +115,60 @@ export function startMonitor(parts: MonitorParts): Monitor {
     probe,
     health,
     usable: (id, version) => health.usable(id, version),
+    verifiedAt: (id, version) => health.verifiedAt(id, version),
     onInvalid: (tell) => {
       tellInvalid = tell;
     },
-    observe({ credential, version, status, attempts, outcome, atMs }) {
-      if (credential === null || version === null || attempts === 0) return;
-      if (refusesKey(status)) {
-        if (outcome === "ok") scheduler.refused(credential, version);
-      } else if (status > 0 && status < 400) health.answered(credential, version, atMs);
-    },
+    watch,
+    ...trafficObserver({ view, watch, health, scheduler }),
     close: () => {
       scheduler.close();
+      alerts.close();
       store.close();
     },
   };
+}
+
+interface TrafficReaders {
+  readonly view: Pick<VaultView, "byId">;
+  readonly watch: Watch;
+  readonly health: HealthTable;
+  readonly scheduler: Scheduler;
+}
+
+function trafficObserver({ view, watch, health, scheduler }: TrafficReaders): Pick<Monitor, "observe" | "doubted"> {
+  return {
+    doubted(id, version, meaning) {
+      const credential = isDoubtful(meaning) ? view.byId(id) : undefined;
+      if (credential) scheduler.refused(credential.name, version);
+    },
+    observe(outcome) {
+      watch.outcome(outcome);
+      const { credential, version, attempts, atMs } = outcome;
+      if (credential === null || version === null || attempts === 0) return;
+      const verdict = keyVerdict(outcome);
+      if (verdict === "accepted") health.answered(credential, version, atMs);
+      else if (verdict === "doubtful") scheduler.refused(credential, version);
+    },
+  };
+}
+
+/** One that fails must not keep the others from looking. */
+function inTurn(looks: readonly (() => void)[], onFailure: (error: unknown) => void): void {
+  for (const look of looks) {
+    try {
+      look();
+    } catch (error) {
+      onFailure(error);
+    }
+  }
+}
+
+function gaugeOf(credential: Credential, health: HealthTable, nowMs: number): CredentialGauge {
+  const version = currentVersion(credential);
+  const known = version === null ? undefined : health.get(credential.id, version);
+  const state = shownState(credential, known, nowMs);
+  return { name: credential.name, state, expiresAt: expiryOf(credential, known) };
 }
 
 /** A disk that stays full would fill the log as well. */

@@ -1,6 +1,8 @@
+import type { Severity } from "../../store/alerts.ts";
 import type { Credential } from "../../store/credentials.ts";
-import type { Health, MonitorStore, Severity } from "../../store/monitor.ts";
+import type { Health, MonitorStore } from "../../store/monitor.ts";
 import type { Log } from "../log.ts";
+import type { AlertKind } from "./alert-kinds.ts";
 import type { AlertBook } from "./alerts.ts";
 import { noticeDue } from "./expiry.ts";
 import { currentVersion, expiryOf, type HealthTable } from "./health.ts";
@@ -15,7 +17,7 @@ const KINDS = [
   "credential_suspect",
   "credential_expiring",
   "credential_expired",
-] as const;
+] as const satisfies readonly AlertKind[];
 type Kind = (typeof KINDS)[number];
 
 export interface WantedAlert {
@@ -72,10 +74,11 @@ export interface ReviewDeps {
 /** Brings the open alerts in line with what is known, and gives each notice of an expiry once. */
 export function createReview(deps: ReviewDeps): () => void {
   const { alerts, credentials, health, now } = deps;
-  /** What is open, so that a review that changes nothing writes nothing. */
-  const open = new Map<string, { readonly kind: string; readonly object: string; readonly text: string }>();
+  /** What is open, so that a review that changes nothing raises nothing. */
+  const open = new Map<string, { readonly kind: Kind; readonly object: string; readonly text: string }>();
   for (const { kind, object, severity, message } of alerts.open()) {
-    if (KINDS.some((each) => each === kind)) open.set(`${kind}\n${object}`, { kind, object, text: severity + message });
+    const own = KINDS.find((each) => each === kind);
+    if (own) open.set(`${own}\n${object}`, { kind: own, object, text: severity + message });
   }
   const notice = createNotices(deps);
   return () => {

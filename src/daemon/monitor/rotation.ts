@@ -7,6 +7,7 @@ import type { Rotation } from "../../store/rotations.ts";
 import type { Vault } from "../../store/vault.ts";
 import type { SetTimer } from "../pipeline/clock.ts";
 import type { Outcome } from "../pipeline/exchange.ts";
+import type { AlertKind } from "./alert-kinds.ts";
 import { DueNotices } from "./rotation-due.ts";
 import { count, isAnswered, isFailing, newTally, type Tally } from "./rotation-tally.ts";
 
@@ -23,8 +24,8 @@ export interface RotationProber {
 }
 
 export interface RotationAlerts {
-  raise(kind: string, object: string, severity: "info" | "warning" | "critical", message: string): void;
-  clear(kind: string, object: string): void;
+  raise(kind: AlertKind, object: string, severity: "info" | "warning" | "critical", message: string): void;
+  clear(kind: AlertKind, object: string): void;
 }
 
 /** A credential whose rotation is under way. */

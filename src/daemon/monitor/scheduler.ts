@@ -60,7 +60,10 @@ export class Scheduler {
     this.#sleep();
   }
 
-  /** A request of this version was refused with 401 or 403. On the request path. */
+  /**
+   * A request with this version was refused, and the key may be the reason (`keyVerdict`, `isDoubtful`). On the request
+   * path.
+   */
   refused(name: string, version: number): void {
     const { byName, health, now, canProbe } = this.#options;
     const credential = byName(name);

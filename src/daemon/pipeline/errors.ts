@@ -12,6 +12,7 @@ export const ERROR_STATUS = {
   body_too_large: 413,
   expectation_failed: 417,
   authority_mismatch: 421,
+  budget_exceeded: 429,
   limit_exceeded: 429,
   headers_too_large: 431,
   client_closed: 499,
@@ -22,6 +23,7 @@ export const ERROR_STATUS = {
   upstream_tls: 502,
   no_usable_credential: 503,
   overloaded: 503,
+  upstream_unavailable: 503,
   vault_sealed: 503,
   upstream_timeout: 504,
 } as const;

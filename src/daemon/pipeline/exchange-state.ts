@@ -1,11 +1,11 @@
 import type { Duplex } from "node:stream";
 import type { Route } from "../../policy/compile.ts";
 import { randomBytes } from "../../store/crypto.ts";
+import type { Answer } from "./answer.ts";
 import type { Choice } from "./choose.ts";
 import { asServer, type ProxyError, problemFields, problemJson } from "./errors.ts";
 import type { Identity, Incoming, Outcome, ParsedRequest } from "./exchange.ts";
 import type { Transfer } from "./forward.ts";
-import type { ResponseRules } from "./headers.ts";
 import type { Injection } from "./inject.ts";
 import type { LimiterHold } from "./limiter.ts";
 
@@ -28,6 +28,9 @@ export class ExchangeState {
   choice: Choice | null = null;
   hold: LimiterHold | null = null;
   injection: Injection | null = null;
+  answer: Answer | null = null;
+  /** Secrets taken out of what is no HTTP answer. */
+  scrubbed = 0;
   /** Among its client's exchanges in flight. */
   counted = false;
   /** Milliseconds spent queueing for limits. */
@@ -68,13 +71,6 @@ export class ExchangeState {
     });
   }
 
-  responseRules(route: Route): ResponseRules {
-    return {
-      stripCookies: route.response.setCookie === "strip",
-      stripAuthenticate: route.response.authenticate === "strip",
-    };
-  }
-
   /** Tells the client, as far as that is still possible; a half-sent answer is cut, never completed. */
   fail(cause: ProxyError): void {
     const error = this.incoming.form === "origin" ? asServer(cause) : cause;
@@ -102,7 +98,7 @@ export class ExchangeState {
   release(): void {
     this.injection?.release();
     if (!this.transfer.sent) this.hold?.refund();
-    else this.hold?.release();
+    else this.hold?.release(null);
   }
 
   outcome(): Outcome {
@@ -125,6 +121,7 @@ export class ExchangeState {
       status: transfer.status,
       outcome: this.#outcome,
       reason: this.#reason,
+      meaning: null,
       bytesUp: transfer.bytesUp,
       bytesDown: transfer.bytesDown,
       totalMs: endedAt - incoming.arrivedAt,
@@ -137,7 +134,6 @@ export class ExchangeState {
       unpriced: false,
       priceTable: null,
       limits: null,
-      meaning: null,
       scrubbed: 0,
     };
   }

@@ -1,5 +1,6 @@
 import type { Duplex, Readable } from "node:stream";
 import type { PolicySnapshot } from "../../policy/compile.ts";
+import type { TrafficMeaning } from "../../providers/classify-traffic.ts";
 import type { UsageFigure } from "../../providers/usage/usage.ts";
 
 /** How the client addressed sidekey; the same pipeline serves all of them. */
@@ -98,6 +99,8 @@ export interface Outcome {
   /** `ok` (a complete provider answer), an error code, or `truncated` / `client_closed`. */
   readonly outcome: string;
   readonly reason: string | null;
+  /** What the last answer says by the catalog's rules; null when there was none or nobody has looked. */
+  readonly meaning: TrafficMeaning | null;
   readonly bytesUp: number;
   readonly bytesDown: number;
   readonly totalMs: number;
@@ -116,8 +119,6 @@ export interface Outcome {
   readonly priceTable: string | null;
   /** The provider's own limits as its answer told them: short JSON text. */
   readonly limits: string | null;
-  /** What the answer says of the credential, as the catalog reads it. */
-  readonly meaning: string | null;
   /** Secrets that were taken out of the answer. */
   readonly scrubbed: number;
 }

@@ -1,12 +1,13 @@
 import type { Duplex } from "node:stream";
 import { type Dispatcher, errors as undiciErrors } from "undici";
+import { Answer, type AnswerRules } from "./answer.ts";
 import { ProxyError } from "./errors.ts";
 import type { Downstream, ParsedRequest } from "./exchange.ts";
-import { type ResponseRules, responseFields, responseTrailers } from "./headers.ts";
 
 /**
- * Streams one exchange both ways with backpressure. Redirects and provider errors pass unchanged;
- * nothing is retried. An answer that breaks off upstream breaks off downstream too.
+ * Sends one request and receives its answer, both ways with backpressure. Redirects and provider errors pass unchanged.
+ * An answer that breaks off upstream breaks off downstream too; one that is refused before any of it has gone to the
+ * client is dropped, so that the request can be tried again.
  */
 
 export interface ForwardRequest {
@@ -21,7 +22,7 @@ export interface ForwardRequest {
   readonly keepAlive: boolean;
   /** "websocket" for an upgrade. */
   readonly upgrade: string | null;
-  readonly response: ResponseRules;
+  readonly answer: AnswerRules;
   /** True once every marker of this request has been replaced on the wire. */
   readonly spliced: () => boolean;
 }
@@ -43,35 +44,39 @@ export interface Upgraded {
 
 const MAX_INFORMATIONAL = 8;
 
-/** Status of a response that carries no content even when it announces some (RFC 9110 section 6.4.1). */
-function bodiless(method: string, status: number): boolean {
-  return method === "HEAD" || status === 204 || status === 304;
-}
+/** What is still taken of an answer that nobody wants, in bytes, so that its connection can be used again. */
+const MAX_DROPPED = 64 * 1024;
 
-/** RFC 9110 section 8.6: a 204 has none; some providers send `Content-Length: 0`, which some clients refuse. */
-function withoutLength(fields: readonly string[]): string[] {
-  return fields.filter((_, i) => fields[i - (i % 2)]?.toLowerCase() !== "content-length");
-}
+/** How an attempt ended, when it did not fail. */
+export type Forwarded =
+  | { readonly kind: "answered" | "refused"; readonly answer: Answer }
+  | ({ readonly kind: "upgraded" } & Upgraded);
+
+type Settle = (error: ProxyError | null, forwarded: Forwarded | null) => void;
 
 class ForwardHandler implements Dispatcher.DispatchHandler {
   readonly #request: ForwardRequest;
-  readonly #down: Downstream;
   readonly #transfer: Transfer;
-  readonly #settle: (error: ProxyError | null, upgraded: Upgraded | null) => void;
+  readonly #settle: Settle;
+  readonly #answer: Answer;
   #informational = 0;
+  #dropped = 0;
   #controller: Dispatcher.DispatchController | null = null;
   #gone: ProxyError | null = null;
 
-  constructor(
-    request: ForwardRequest,
-    down: Downstream,
-    transfer: Transfer,
-    settle: (error: ProxyError | null, upgraded: Upgraded | null) => void,
-  ) {
+  constructor(request: ForwardRequest, down: Downstream, transfer: Transfer, settle: Settle) {
     this.#request = request;
-    this.#down = down;
     this.#transfer = transfer;
     this.#settle = settle;
+    this.#answer = new Answer(request.answer, down, {
+      pause: () => this.#controller?.pause(),
+      resume: () => this.#controller?.resume(),
+      fail: (error) => this.#fail(error),
+    });
+  }
+
+  get answer(): Answer {
+    return this.#answer;
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -85,8 +90,7 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
   clientGone(): void {
     const gone = new ProxyError("client_closed", "the client closed the connection");
     this.#gone = gone;
-    this.#settle(gone, null);
-    this.#controller?.abort(gone);
+    this.#fail(gone);
   }
 
   onBodySent(chunk: Uint8Array): void {
@@ -101,23 +105,28 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
     }
     if (!this.#request.spliced()) throw new ProxyError("internal", "the request left without its credential");
     this.#transfer.status = status;
-    const fields = responseFields(raw, this.#request.response, bodiless(this.#request.method, status));
-    this.#down.sendHead(status, reason ?? "", status === 204 ? withoutLength(fields) : fields, true);
+    this.#answer.start(status, reason ?? "", raw);
+    this.#settleRefused();
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#transfer.bytesDown += chunk.length;
-    if (this.#down.write(chunk)) return;
-    controller.pause();
-    this.#down.onDrain(() => controller.resume());
+    this.#answer.data(chunk);
+    if (!this.#answer.refused) return;
+    this.#settleRefused();
+    this.#dropped += chunk.length;
+    if (this.#dropped > MAX_DROPPED) controller.abort(new ProxyError("client_closed", "the answer is not wanted"));
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController, _trailers: unknown): void {
-    this.#down.end(responseTrailers(controller.rawTrailers as unknown as Buffer[] | null));
-    this.#settle(null, null);
+    this.#answer.end(controller.rawTrailers as unknown as Buffer[] | null, () => {
+      this.#settle(null, { kind: "answered", answer: this.#answer });
+    });
+    this.#settleRefused();
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#answer.close();
     this.#settle(upstreamError(error), null);
   }
 
@@ -127,7 +136,17 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
       this.#settle(new ProxyError("upstream_protocol", "the provider answered the upgrade wrongly"), null);
       return;
     }
-    this.#settle(null, { socket, fields: controller.rawHeaders as unknown as Buffer[] });
+    this.#settle(null, { kind: "upgraded", socket, fields: controller.rawHeaders as unknown as Buffer[] });
+  }
+
+  #settleRefused(): void {
+    if (this.#answer.refused) this.#settle(null, { kind: "refused", answer: this.#answer });
+  }
+
+  #fail(error: ProxyError): void {
+    this.#answer.close();
+    this.#settle(error, null);
+    this.#controller?.abort(error);
   }
 
   #informationalHead(controller: Dispatcher.DispatchController, status: number, raw: Buffer[]): void {
@@ -136,13 +155,14 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
       controller.abort(new ProxyError("upstream_protocol", "the provider sent too many interim answers"));
       return;
     }
-    this.#down.sendInformational(status, responseFields(raw, this.#request.response, true));
+    this.#answer.informational(status, raw);
   }
 }
 
 /**
- * Sends the request and relays the answer; resolves when the answer is complete, or with the upstream
- * socket when an upgrade was accepted.
+ * Sends the request and relays the answer. Resolves when the answer is complete, when it was refused, or with the
+ * upstream's socket when an upgrade was accepted.
+ * @param began told of the answer at once, so that what passed is known even when it breaks off
  * @throws ProxyError what went wrong; when the head is already out, the caller aborts the downstream
  */
 export function forward(
@@ -150,15 +170,17 @@ export function forward(
   request: ForwardRequest,
   down: Downstream,
   transfer: Transfer,
-): Promise<Upgraded | null> {
+  began: (answer: Answer) => void,
+): Promise<Forwarded> {
   return new Promise((resolve, reject) => {
     let settled = false;
-    const handler = new ForwardHandler(request, down, transfer, (error, upgraded) => {
+    const handler = new ForwardHandler(request, down, transfer, (error, forwarded) => {
       if (settled) return;
       settled = true;
-      if (error) reject(error);
-      else resolve(upgraded);
+      if (forwarded === null) reject(error);
+      else resolve(forwarded);
     });
+    began(handler.answer);
     down.onClose(() => {
       if (!settled) handler.clientGone();
     });

@@ -35,7 +35,7 @@ const REQUEST_DROPPED = new Set([
   "sidekey-user",
 ]);
 
-/** Never forwarded downstream. `alt-svc` would lead the client around us (threats D5). */
+/** Never forwarded downstream. `alt-svc` would lead the client around us (threats D5); what begins with `sidekey-` is ours to say. */
 const RESPONSE_DROPPED = new Set([
   "connection",
   "keep-alive",
@@ -48,6 +48,7 @@ const RESPONSE_DROPPED = new Set([
   "transfer-encoding",
   "upgrade",
   "alt-svc",
+  "sidekey-attempts",
   "sidekey-error",
 ]);
 
@@ -146,9 +147,8 @@ export function responseFields(raw: readonly Buffer[], rules: ResponseRules, bod
 }
 
 /** Trailers that say nothing about framing, routing or identity (RFC 9110 section 6.5.1). */
-export function responseTrailers(raw: readonly Buffer[] | null): string[] {
+export function responseTrailers(raw: readonly Buffer[]): string[] {
   const kept: string[] = [];
-  if (!raw) return kept;
   for (let i = 0; i < raw.length; i += 2) {
     const name = raw[i]?.toString("latin1") ?? "";
     if (!TRAILERS_DROPPED.has(name.toLowerCase())) kept.push(name, raw[i + 1]?.toString("latin1") ?? "");

@@ -1,10 +1,12 @@
 import type { Route } from "../../policy/compile.ts";
 import type { InjectionPlan } from "../../providers/auth/plan.ts";
 import type { Credential } from "../../store/credentials.ts";
+import type { ScrubRule } from "./answer-head.ts";
 import type { Choice } from "./choose.ts";
 import { ProxyError } from "./errors.ts";
 import type { Fields } from "./exchange.ts";
 import type { CleanRequest } from "./headers.ts";
+import { replacementFor } from "./scrub.ts";
 import type { OpenedSecrets, SecretPool } from "./secret-pool.ts";
 import type { Slot, SocketBinding, Splice } from "./splice.ts";
 
@@ -19,6 +21,8 @@ export interface Injection {
   readonly query: string;
   /** The marker to set in the JSON body, for plans that inject there. */
   readonly bodyMarker: string | null;
+  /** What to search for in the answer; null when it carries no secret. */
+  readonly scrub: ScrubRule | null;
   spliced(): boolean;
   release(): void;
 }
@@ -29,6 +33,7 @@ export function withoutSecret(clean: CleanRequest, route: Route): Injection {
     fields: withCompanions(clean.fields, route),
     query: clean.query,
     bodyMarker: null,
+    scrub: null,
     spliced: () => true,
     release: () => {},
   };
@@ -66,6 +71,7 @@ export function inject(
     fields,
     query,
     bodyMarker: body?.marker ?? null,
+    scrub: { needles: opened.needles, replacement: replacementFor(choice.credential.name) },
     spliced: () => slots.every((slot) => slot.used),
     release: () => released(slots, opened, body?.done),
   };
@@ -77,7 +83,9 @@ export function inject(
  */
 function open(secrets: SecretPool, choice: Choice, plan: InjectionPlan, route: Route): OpenedSecrets {
   try {
-    return secrets.acquire(choice.credential.id, choice.version, plan, choice.token);
+    const { credential, version, token } = choice;
+    const isSecret = (field: string): boolean => route.provider.fields.get(field)?.secret !== false;
+    return secrets.acquire({ credentialId: credential.id, version, plan, token, isSecret });
   } catch (cause) {
     throw new ProxyError(
       "no_usable_credential",

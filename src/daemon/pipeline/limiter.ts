@@ -1,99 +1,136 @@
+import type { Ask, Used } from "../../policy/budget.ts";
 import type { LimitSpec } from "../../policy/compile.ts";
-import type { Hold, LimitDenial, LimitRequest, LimitStateRow, LimitTable } from "../../policy/limit.ts";
+import {
+  type BudgetOverrun,
+  type BudgetWarning,
+  followsCredential,
+  type Hold,
+  type LimitDenial,
+  type LimitRequest,
+  type LimitStateRow,
+  type LimitTable,
+  type Reservation,
+} from "../../policy/limit.ts";
 import type { SetTimer } from "./clock.ts";
-import { ProxyError } from "./errors.ts";
-import { LimitDenied, type LimitReason } from "./limit-denied.ts";
-import type { LimitState } from "./ratelimit-fields.ts";
+import { type LimitDenied, limitDenied } from "./limit-denied.ts";
+import { inTime, LimitQueues } from "./limit-queues.ts";
+import { type LimitState, limitState } from "./ratelimit-fields.ts";
 
 /** Requests that may wait for one counter. */
 const MAX_WAITING = 1000;
 /** Counters per limit that the lowest-remaining gauge looks at. */
 const MAX_WATCHED_KEYS = 1000;
-/** What to say when only somebody else's release can make room. */
-const UNKNOWN_RETRY_US = 1_000_000;
 
 export interface LimiterOptions {
   readonly table: LimitTable;
-  /** Whole microseconds; must not go back. */
+  /** Whole microseconds since the epoch; must not go back. */
   readonly nowUs: () => number;
   readonly setTimer: SetTimer;
   readonly maxWaiting?: number;
+  /** A budget's use has passed a level: once per level and window, over restarts too. Must not throw. */
+  readonly onWarning?: (warning: BudgetWarning) => void;
+  /** A provider reports more than the upper bound that a strict budget had reserved. Must not throw. */
+  readonly onOverrun?: (overrun: BudgetOverrun) => void;
+}
+
+/** Who wants to pass limits, and with how much. */
+export interface Caller {
+  /** The client's name: clients that wait for the same counter take turns. */
+  readonly client: string;
+  readonly ask: Ask;
+  /** Aborts when the client goes away; asked for only when the request has to wait. */
+  readonly gone: () => AbortSignal;
 }
 
 /** What one request holds of its limits. It must be settled once; settling again does nothing. */
 export interface LimiterHold {
-  /** The request was sent: it stays counted, what was concurrent is free again. */
-  release(): void;
+  /**
+   * The request was sent: it stays counted, what was concurrent is free again, budgets count what it has used.
+   * @param used null when nobody knows; then what was reserved counts
+   */
+  release(used: Used | null): void;
   /** The request never left sidekey: it is as if it had not been made. */
   refund(): void;
+  /**
+   * Moves on to another credential after an attempt that used nothing (see `LimitTable.exchange`).
+   * @param wanted all limits of the request, with the new credential's keys
+   * @returns false, with nothing changed, when there is no room at once or others wait for it
+   */
+  exchange(wanted: readonly LimitRequest[]): boolean;
   /** The limit it queued for last, and for how long altogether; null when it did not queue. */
   readonly waited: { readonly limit: string; readonly ms: number } | null;
   /** Limits in shadow mode that would have refused it. */
   readonly shadowed: readonly LimitDenial[];
+  /** Budgets that it passes uncounted, because it has no price and they allow that. */
+  readonly uncounted: readonly LimitRequest[];
 }
 
 export interface Limiter {
   /**
-   * Takes one grant of every limit or of none. At once when there is room and nobody waits for it; otherwise
-   * in order of arrival, for at most the limit's `waitMs`.
-   * @param gone aborts when the client goes away; asked for only when the request has to wait
+   * Takes what the call wants of every limit or nothing of any. At once when there is room and nobody waits for it whose turn
+   * comes first; otherwise when its turn comes, for at most the limit's `waitMs`. Clients take turns, the requests of
+   * one client go in order of arrival.
    * @throws LimitDenied, and ProxyError `client_closed` when `gone` aborts; both also as rejections
    */
-  reserve(wanted: readonly LimitRequest[], gone: () => AbortSignal): LimiterHold | Promise<LimiterHold>;
+  reserve(wanted: readonly LimitRequest[], caller: Caller): LimiterHold | Promise<LimiterHold>;
+  /** Where the limits of a request stand now, for the fields of its answer. */
+  states(wanted: readonly LimitRequest[]): LimitState[];
   /** Requests that wait now. */
   waiting(): number;
   /** The lowest remaining count over the counters that `spec` has used; null when it has used none. */
   lowestRemaining(spec: LimitSpec): number | null;
-  /** All counters to save, when a grant was taken or given back since the last call; else null. */
+  /** All counters to save, when one has changed since the last call; else null. */
   changedState(): LimitStateRow[] | null;
 }
 
-interface Waiter {
-  /** Order of arrival. */
-  readonly number: number;
-  readonly arrivedUs: number;
-  readonly wanted: readonly LimitRequest[];
-  /** The one limit it waits for at the moment. */
-  blocker: LimitRequest;
-  cancelDeadline: () => void;
-  grant(hold: LimiterHold): void;
-  refuse(error: ProxyError): void;
-}
-
-/** Waiters for one counter, in order of arrival. */
-interface Queue {
-  readonly waiters: Waiter[];
-  cancelWake: () => void;
-}
-
-const nothing = (): void => {};
+type Granted = Extract<Reservation, { ok: true }>;
 
 class QueueingLimiter implements Limiter {
-  readonly #options: Required<LimiterOptions>;
-  readonly #queues = new Map<string, Queue>();
+  readonly #table: LimitTable;
+  readonly #options: LimiterOptions;
+  readonly #queues: LimitQueues;
   readonly #watched = new WeakMap<LimitSpec, Set<string>>();
-  #arrivals = 0;
-  #waiting = 0;
   #changed = false;
 
   constructor(options: LimiterOptions) {
-    this.#options = { maxWaiting: MAX_WAITING, ...options };
+    this.#options = options;
+    this.#table = options.table;
+    this.#queues = new LimitQueues({
+      table: options.table,
+      nowUs: options.nowUs,
+      setTimer: options.setTimer,
+      maxWaiting: options.maxWaiting ?? MAX_WAITING,
+      holdOf: (wanted, granted, waited) => this.#holdOf(wanted, granted, waited),
+    });
   }
 
-  reserve(wanted: readonly LimitRequest[], gone: () => AbortSignal): LimiterHold | Promise<LimiterHold> {
+  reserve(wanted: readonly LimitRequest[], caller: Caller): LimiterHold | Promise<LimiterHold> {
     for (const request of wanted) this.#watch(request);
     const nowUs = this.#options.nowUs();
-    const ahead = this.#queueAhead(wanted);
-    if (ahead !== null) return this.#join(ahead, wanted, nowUs, null, gone());
-    const tried = this.#options.table.tryReserve(wanted, nowUs);
-    if (tried.ok) return this.#holdOf(tried.hold, wanted, tried.shadowed, null);
+    const arrival = this.#queues.arrive(wanted, caller, nowUs);
+    if (this.#queues.waiting > 0) {
+      const misfit = this.#misfit(wanted, caller.ask, nowUs);
+      if (misfit !== null) throw this.#denied(misfit, wanted, caller.ask);
+      const ahead = this.#queues.ahead(arrival);
+      if (ahead !== null) return this.#queues.join(arrival, ahead, null);
+    }
+    const tried = this.#table.tryReserve(wanted, nowUs, caller.ask);
+    if (tried.ok) {
+      this.#queues.tookTurn(arrival);
+      return this.#holdOf(wanted, tried, null);
+    }
     const { denied } = tried;
-    if (!this.#inTime(denied, nowUs, nowUs)) throw this.#denied(denied, wanted, "no_room", denied.retryAfterUs);
-    return this.#join(denied, wanted, nowUs, denied.retryAfterUs, gone());
+    if (!inTime(denied, nowUs, nowUs)) throw this.#denied(denied, wanted, caller.ask);
+    return this.#queues.join(arrival, denied, denied.retryAfterUs);
+  }
+
+  states(wanted: readonly LimitRequest[]): LimitState[] {
+    const nowUs = this.#options.nowUs();
+    return wanted.map((request) => limitState(this.#table, request, nowUs));
   }
 
   waiting(): number {
-    return this.#waiting;
+    return this.#queues.waiting;
   }
 
   lowestRemaining(spec: LimitSpec): number | null {
@@ -101,14 +138,14 @@ class QueueingLimiter implements Limiter {
     if (keys === undefined) return null;
     const nowUs = this.#options.nowUs();
     let lowest = spec.count;
-    for (const key of keys) lowest = Math.min(lowest, this.#options.table.remaining(spec, key, nowUs).remaining);
+    for (const key of keys) lowest = Math.min(lowest, this.#table.remaining(spec, key, nowUs).remaining);
     return lowest;
   }
 
   changedState(): LimitStateRow[] | null {
     if (!this.#changed) return null;
     this.#changed = false;
-    return this.#options.table.exportState();
+    return this.#table.exportState();
   }
 
   #watch({ spec, key }: LimitRequest): void {
@@ -120,225 +157,68 @@ class QueueingLimiter implements Limiter {
     if (keys.size < MAX_WATCHED_KEYS) keys.add(key);
   }
 
-  /** The limit whose queue a newcomer has to join; of several the one it may wait for longest. */
-  #queueAhead(wanted: readonly LimitRequest[]): LimitRequest | null {
-    if (this.#queues.size === 0) return null;
-    let longest: LimitRequest | null = null;
+  /** A limit that the call can never pass, so that it must not queue for another one first. */
+  #misfit(wanted: readonly LimitRequest[], ask: Ask, nowUs: number): LimitDenial | null {
     for (const request of wanted) {
-      if (request.spec.mode === "shadow" || !this.#queues.has(request.key)) continue;
-      if (longest === null || request.spec.waitMs > longest.spec.waitMs) longest = request;
-    }
-    return longest;
-  }
-
-  /** Whether waiting for `denied` can end in time for a request that arrived at `arrivedUs`. */
-  #inTime({ spec, retryAfterUs }: LimitDenial, arrivedUs: number, nowUs: number): boolean {
-    const left = deadlineUs(spec, arrivedUs) - nowUs;
-    return left > 0 && (retryAfterUs === null || retryAfterUs <= left);
-  }
-
-  #join(
-    blocker: LimitRequest,
-    wanted: readonly LimitRequest[],
-    nowUs: number,
-    wakeAfterUs: number | null,
-    signal: AbortSignal,
-  ): Promise<LimiterHold> {
-    if (signal.aborted) throw clientClosed();
-    const ahead = this.#queues.get(blocker.key)?.waiters.length ?? 0;
-    if (blocker.spec.waitMs === 0) throw this.#denied(blocker, wanted, "no_room", paceUs(blocker.spec, ahead));
-    if (ahead >= this.#options.maxWaiting) {
-      throw this.#denied(blocker, wanted, "queue_full", paceUs(blocker.spec, ahead));
-    }
-    return new Promise<LimiterHold>((resolve, reject) => {
-      const settle = (): void => {
-        waiter.cancelDeadline();
-        signal.removeEventListener("abort", abandon);
-        this.#waiting--;
-      };
-      const waiter: Waiter = {
-        number: ++this.#arrivals,
-        arrivedUs: nowUs,
-        wanted,
-        blocker,
-        cancelDeadline: nothing,
-        grant(hold) {
-          settle();
-          resolve(hold);
-        },
-        refuse(error) {
-          settle();
-          reject(error);
-        },
-      };
-      const abandon = (): void => {
-        this.#leave(waiter);
-        waiter.refuse(clientClosed());
-        this.#advance(waiter.blocker.key);
-      };
-      signal.addEventListener("abort", abandon, { once: true });
-      this.#waiting++;
-      this.#enqueue(waiter, blocker, nowUs, wakeAfterUs);
-    });
-  }
-
-  /** Puts the waiter where its arrival places it in the blocker's queue, and sets both of its clocks. */
-  #enqueue(waiter: Waiter, blocker: LimitRequest, nowUs: number, wakeAfterUs: number | null): void {
-    waiter.blocker = blocker;
-    waiter.cancelDeadline();
-    const leftUs = deadlineUs(blocker.spec, waiter.arrivedUs) - nowUs;
-    waiter.cancelDeadline = this.#options.setTimer(timerMs(leftUs), () => this.#expire(waiter));
-    const queue = this.#queues.get(blocker.key) ?? { waiters: [], cancelWake: nothing };
-    this.#queues.set(blocker.key, queue);
-    let at = queue.waiters.length;
-    while (at > 0 && (queue.waiters[at - 1]?.number ?? 0) > waiter.number) at--;
-    queue.waiters.splice(at, 0, waiter);
-    if (at === 0) this.#wakeAfter(queue, blocker.key, wakeAfterUs);
-  }
-
-  #wakeAfter(queue: Queue, key: string, afterUs: number | null): void {
-    queue.cancelWake();
-    queue.cancelWake = afterUs === null ? nothing : this.#options.setTimer(timerMs(afterUs), () => this.#advance(key));
-  }
-
-  #leave(waiter: Waiter): void {
-    const { key } = waiter.blocker;
-    const queue = this.#queues.get(key);
-    const at = queue?.waiters.indexOf(waiter) ?? -1;
-    if (queue === undefined || at === -1) return;
-    queue.waiters.splice(at, 1);
-    if (queue.waiters.length > 0) return;
-    queue.cancelWake();
-    this.#queues.delete(key);
-  }
-
-  /** Time is up. It may be its turn at this very moment, so it is tried once more. */
-  #expire(waiter: Waiter): void {
-    this.#advance(waiter.blocker.key);
-    const queue = this.#queues.get(waiter.blocker.key);
-    const at = queue?.waiters.indexOf(waiter) ?? -1;
-    const nowUs = this.#options.nowUs();
-    if (at === -1) return;
-    const leftUs = deadlineUs(waiter.blocker.spec, waiter.arrivedUs) - nowUs;
-    if (leftUs > 0) {
-      // Timers may be early, or it moved on to a limit that lets it wait longer.
-      waiter.cancelDeadline();
-      waiter.cancelDeadline = this.#options.setTimer(timerMs(leftUs), () => this.#expire(waiter));
-      return;
-    }
-    const { key } = waiter.blocker;
-    this.#leave(waiter);
-    waiter.refuse(this.#denied(waiter.blocker, waiter.wanted, "wait_expired", paceUs(waiter.blocker.spec, at)));
-    this.#advance(key);
-  }
-
-  /** Lets waiters of one counter go on, first come first served, until one has to keep waiting for it. */
-  #advance(key: string): void {
-    const nowUs = this.#options.nowUs();
-    for (let queue = this.#queues.get(key); queue !== undefined; queue = this.#queues.get(key)) {
-      const first = queue.waiters[0];
-      if (first === undefined || !this.#moveOn(first, queue, nowUs)) return;
-    }
-  }
-
-  /** False when `waiter` stays first in this queue. */
-  #moveOn(waiter: Waiter, queue: Queue, nowUs: number): boolean {
-    const earlier = this.#earlierElsewhere(waiter);
-    if (earlier !== null) {
-      this.#leave(waiter);
-      this.#enqueue(waiter, earlier, nowUs, null);
-      return true;
-    }
-    const tried = this.#options.table.tryReserve(waiter.wanted, nowUs);
-    if (tried.ok) {
-      this.#leave(waiter);
-      const waited = { limit: waiter.blocker.spec.name, ms: (nowUs - waiter.arrivedUs) / 1000 };
-      waiter.grant(this.#holdOf(tried.hold, waiter.wanted, tried.shadowed, waited));
-      return true;
-    }
-    const { denied } = tried;
-    if (!this.#inTime(denied, waiter.arrivedUs, nowUs)) {
-      this.#leave(waiter);
-      waiter.refuse(this.#denied(denied, waiter.wanted, "wait_expired", denied.retryAfterUs));
-      return true;
-    }
-    if (denied.key !== waiter.blocker.key) {
-      this.#leave(waiter);
-      this.#enqueue(waiter, denied, nowUs, denied.retryAfterUs);
-      return true;
-    }
-    this.#wakeAfter(queue, denied.key, denied.retryAfterUs);
-    return false;
-  }
-
-  /** Another limit of this waiter for which somebody waits who came before it. */
-  #earlierElsewhere(waiter: Waiter): LimitRequest | null {
-    for (const request of waiter.wanted) {
-      if (request.key === waiter.blocker.key || request.spec.mode === "shadow") continue;
-      const first = this.#queues.get(request.key)?.waiters[0];
-      if (first !== undefined && first.number < waiter.number) return request;
+      if (request.spec.budget === null || request.spec.mode === "shadow") continue;
+      const denial = this.#table.denialOf(request, nowUs, ask);
+      if (denial !== null && denial.reason !== "no_room") return denial;
     }
     return null;
   }
 
+  #denied(denied: LimitDenial, wanted: readonly LimitRequest[], ask: Ask): LimitDenied {
+    return limitDenied(this.#table, this.#options.nowUs(), { denied, wanted, ask, reason: denied.reason });
+  }
+
   #holdOf(
-    hold: Hold,
     wanted: readonly LimitRequest[],
-    shadowed: readonly LimitDenial[],
+    { hold, shadowed, uncounted }: Granted,
     waited: LimiterHold["waited"],
   ): LimiterHold {
-    const { table } = this.#options;
     this.#changed = true;
-    const refund = (): void => {
-      if (hold.settled) return;
-      table.refund(hold);
-      this.#changed = true;
-      this.#advanceAll(wanted);
+    let taken = wanted;
+    return {
+      waited,
+      shadowed,
+      uncounted,
+      release: (used) => {
+        if (hold.settled) return;
+        this.#release(hold, used);
+        if (taken.some(({ spec }) => spec.budget !== null)) this.#changed = true;
+        this.#queues.freed(taken.filter(({ spec }) => spec.kind !== "requests"));
+      },
+      refund: () => {
+        if (hold.settled) return;
+        this.#table.refund(hold, this.#options.nowUs());
+        this.#changed = true;
+        this.#queues.freed(taken);
+      },
+      exchange: (next) => {
+        if (!this.#exchange(hold, taken, next)) return false;
+        taken = next;
+        return true;
+      },
     };
-    const release = (): void => {
-      if (hold.settled) return;
-      table.release(hold);
-      this.#advanceAll(wanted.filter(({ spec }) => spec.kind === "concurrent"));
-    };
-    return { release, refund, waited, shadowed };
   }
 
-  #advanceAll(freed: readonly LimitRequest[]): void {
-    if (this.#queues.size > 0) for (const { key } of freed) this.#advance(key);
+  #release(hold: Hold, used: Used | null): void {
+    const { warnings, overruns } = this.#table.release(hold, used, this.#options.nowUs());
+    for (const warning of warnings) this.#options.onWarning?.(warning);
+    for (const overrun of overruns) this.#options.onOverrun?.(overrun);
   }
 
-  #denied(
-    denied: LimitRequest,
-    wanted: readonly LimitRequest[],
-    reason: LimitReason,
-    retryAfterUs: number | null,
-  ): LimitDenied {
-    const nowUs = this.#options.nowUs();
-    const stateOf = ({ spec, key }: LimitRequest): LimitState => {
-      const { remaining, resetUs } = this.#options.table.remaining(spec, key, nowUs);
-      return { spec, remaining, resetMs: resetUs === null ? null : resetUs / 1000 };
-    };
-    const afterMs = (retryAfterUs ?? UNKNOWN_RETRY_US) / 1000;
-    return new LimitDenied(denied, reason, afterMs, stateOf(denied), wanted.map(stateOf));
+  #exchange(hold: Hold, taken: readonly LimitRequest[], next: readonly LimitRequest[]): boolean {
+    const held = new Set(taken.map(({ key }) => key));
+    const added = next.filter(
+      ({ spec, key }) => followsCredential(spec) && (spec.kind === "requests" || !held.has(key)),
+    );
+    if (this.#queues.anyWaits(added)) return false;
+    if (!this.#table.exchange(hold, next, this.#options.nowUs())) return false;
+    this.#changed = true;
+    this.#queues.freed(taken.filter(({ spec }) => followsCredential(spec) && spec.kind !== "requests"));
+    return true;
   }
-}
-
-function deadlineUs(spec: LimitSpec, arrivedUs: number): number {
-  return arrivedUs + spec.waitMs * 1000;
-}
-
-/** Rounded up: a timer that is early would only have to be set again. */
-function timerMs(us: number): number {
-  return Math.max(0, Math.ceil(us / 1000));
-}
-
-/** About when a request behind `ahead` others would get through; unknown for what only a release can free. */
-function paceUs(spec: LimitSpec, ahead: number): number | null {
-  return spec.kind === "concurrent" ? null : ((ahead + 1) * spec.periodMs * 1000) / spec.count;
-}
-
-function clientClosed(): ProxyError {
-  return new ProxyError("client_closed", "the client went away while its request waited for a limit");
 }
 
 /** Queues requests in front of the pure limit table. One per daemon: all routes share its counters. */

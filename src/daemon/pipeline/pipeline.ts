@@ -1,10 +1,8 @@
+import { NOTHING_KNOWN } from "../../policy/budget.ts";
 import type { PolicySnapshot, Route } from "../../policy/compile.ts";
 import { type Decision, decide } from "../../policy/decide.ts";
-import { authorityKey } from "../../policy/host.ts";
 import { bucketKey } from "../../policy/limit.ts";
-import { BodyError, readJsonPointer, rewriteJsonBody } from "../../providers/auth/body-json.ts";
-import type { InjectionPlan } from "../../providers/auth/plan.ts";
-import { planFor, selectAuth } from "../../providers/auth/plan.ts";
+import { readJsonPointer } from "../../providers/auth/body-json.ts";
 import type { AccessTokens } from "./access-token.ts";
 import { authenticate, type TokenVerifier } from "./authenticate.ts";
 import { bufferBody } from "./buffered-body.ts";
@@ -13,14 +11,12 @@ import type { Chooser } from "./choose.ts";
 import { ClientCounter } from "./client-counter.ts";
 import { denial } from "./denial.ts";
 import type { Dialer } from "./dial.ts";
-import { draining, type ProxyError, ProxyError as Refusal, toProxyError, vaultSealed } from "./errors.ts";
-import type { Incoming, Outcome, ParsedRequest, RequestTarget } from "./exchange.ts";
+import { draining, type ProxyError, toProxyError, vaultSealed } from "./errors.ts";
+import type { Incoming, Outcome, ParsedRequest } from "./exchange.ts";
 import { ExchangeState } from "./exchange-state.ts";
-import { forward, type Upgraded } from "./forward.ts";
-import { cleanRequest } from "./headers.ts";
-import { type Injection, inject, withoutSecret } from "./inject.ts";
 import type { Limiter, LimiterHold } from "./limiter.ts";
 import type { SecretPool } from "./secret-pool.ts";
+import { authorityOf, routePlan, scrubRule, send } from "./send.ts";
 import type { Splice } from "./splice.ts";
 import { relayWebSocket } from "./websocket.ts";
 
@@ -67,8 +63,11 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       if (waiting) await waiting;
       const exchanged = exchangeForToken(route, x, x.parsed, options);
       if (exchanged) await exchanged;
-      const upgraded = await send(route, x, x.parsed, body, options);
-      if (upgraded) await relayWebSocket(upgraded, x.parsed.websocketKey ?? "", x, route.timeouts.idleMs);
+      const forwarded = await send(route, x, x.parsed, body, options);
+      if (forwarded.kind === "upgraded") {
+        const relay = { idleMs: route.timeouts.idleMs, scrub: scrubRule(route, x.injection) };
+        await relayWebSocket(forwarded, x.parsed.websocketKey ?? "", x, relay);
+      }
     } catch (error) {
       failure = toProxyError(error);
       x.fail(failure);
@@ -127,7 +126,8 @@ function reserve(route: Route, x: ExchangeState, options: PipelineOptions): Prom
     user: x.identity.user,
   };
   const wanted = route.limits.map((spec) => ({ spec, key: bucketKey(spec, ids) }));
-  const reserved = options.limiter.reserve(wanted, () => x.clientGone());
+  const caller = { client: x.identity.client, ask: NOTHING_KNOWN, gone: () => x.clientGone() };
+  const reserved = options.limiter.reserve(wanted, caller);
   if (reserved instanceof Promise) return waitFor(reserved, route, x, options);
   x.hold = reserved;
   return null;
@@ -168,71 +168,6 @@ function exchangeForToken(
   });
 }
 
-/** Injects and forwards. Resolves when the answer is complete, or with the upstream's socket of an upgrade. */
-function send(
-  route: Route,
-  x: ExchangeState,
-  parsed: ParsedRequest,
-  body: Buffer | null,
-  options: PipelineOptions,
-): Promise<Upgraded | null> {
-  const { incoming } = x;
-  const { target } = parsed;
-  const injection = prepare(route, x, parsed, options);
-  x.injection = injection;
-  const keyed = injection.bodyMarker === null ? body : bodyWith(route, x, target, body, injection.bodyMarker);
-  if (keyed === null && parsed.body !== null && parsed.bodyLength !== null) {
-    injection.fields.push("Content-Length", String(parsed.bodyLength));
-  }
-  if (parsed.expectContinue && body === null) incoming.downstream.sendContinue();
-  const dispatcher = options.dialer.pool({
-    host: target.host,
-    port: target.port,
-    route: route.id,
-    client: x.identity.client,
-    tls: route.upstream === "https",
-    private: route.private,
-    connectTimeoutMs: route.timeouts.connectMs,
-    keepAlive: route.keepAlive,
-  });
-  x.dispatched();
-  return forward(
-    dispatcher,
-    {
-      method: incoming.method,
-      path: injection.query === "" ? target.path : `${target.path}?${injection.query}`,
-      fields: injection.fields,
-      body: keyed ?? parsed.body,
-      headersTimeoutMs: route.timeouts.headersMs,
-      idleTimeoutMs: route.timeouts.idleMs,
-      keepAlive: route.keepAlive,
-      upgrade: parsed.websocketKey === null ? null : "websocket",
-      response: x.responseRules(route),
-      spliced: injection.spliced,
-    },
-    incoming.downstream,
-    x.transfer,
-  );
-}
-
-/** Cleans the request of every key a client could send, then injects, in this order (guarantee G4). */
-function prepare(route: Route, x: ExchangeState, parsed: ParsedRequest, options: PipelineOptions): Injection {
-  const clean = cleanRequest(x.incoming.fields, parsed.target.query, route.provider.carriers);
-  const plan = routePlan(route, x, parsed.target);
-  if (x.choice === null || plan === null) return withoutSecret(clean, route);
-  const binding = { authority: authorityOf(parsed), route: route.id, client: x.identity.client };
-  return inject(clean, plan, x.choice, route, binding, options);
-}
-
-function routePlan(route: Pick<Route, "provider">, x: ExchangeState, target: RequestTarget): InjectionPlan | null {
-  const rule = selectAuth(route.provider, { host: target.host, method: x.incoming.method, path: target.path });
-  return rule.scheme === "none" ? null : planFor(rule);
-}
-
-function authorityOf({ target }: ParsedRequest): string {
-  return authorityKey(target.host, target.port);
-}
-
 /** Where in a JSON body this provider takes its key, and so the client may show its token; null when it does not. */
 function bodyKeyPointer(policy: PolicySnapshot, x: ExchangeState, parsed: ParsedRequest): string | null {
   if (parsed.body === null) return null;
@@ -244,23 +179,4 @@ async function keyedBody(x: ExchangeState, parsed: ParsedRequest): Promise<Buffe
   if (parsed.body === null) return null;
   if (parsed.expectContinue) x.incoming.downstream.sendContinue();
   return bufferBody(parsed.body, parsed.bodyLength);
-}
-
-function bodyWith(route: Route, x: ExchangeState, target: RequestTarget, body: Buffer | null, marker: string): Buffer {
-  const place = routePlan(route, x, target)?.body;
-  if (!place || body === null) {
-    throw new Refusal("bad_request", "this request needs a JSON body, because the provider takes its key there", {
-      reason: "body_missing",
-      route: route.id,
-    });
-  }
-  try {
-    return rewriteJsonBody(body, place.pointer, marker, route.provider.carriers.body);
-  } catch (cause) {
-    if (!(cause instanceof BodyError)) throw cause;
-    throw new Refusal("bad_request", `the JSON body cannot take the key: ${cause.message}`, {
-      reason: `body_${cause.reason}`,
-      route: route.id,
-    });
-  }
 }

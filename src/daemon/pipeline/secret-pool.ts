@@ -2,6 +2,8 @@ import type { InjectionPlan, Rendering } from "../../providers/auth/plan.ts";
 import { renderSecret } from "../../providers/auth/plan.ts";
 import type { Secret } from "../../secret.ts";
 import type { AccessToken } from "./access-token.ts";
+import { Needles } from "./needles.ts";
+import { formsOf, withoutTwins } from "./secret-forms.ts";
 
 /**
  * Opened secrets, kept while exchanges use them and a little longer, then zeroed. The daemon decrypts
@@ -10,14 +12,29 @@ import type { AccessToken } from "./access-token.ts";
 
 export type OpenFields = (credentialId: string, version: number) => Map<string, Secret>;
 
+/** What an exchange needs of a version. */
+export interface Wanted {
+  readonly credentialId: string;
+  readonly version: number;
+  readonly plan: InjectionPlan;
+  /** Taken instead of the version's own fields. */
+  readonly token?: AccessToken | undefined;
+  /** False for fields that may be seen, such as the name of a resource. */
+  readonly isSecret: (field: string) => boolean;
+}
+
 /** The rendered bytes of one plan of one version; `release` when the exchange has ended. */
 export interface OpenedSecrets {
   bytesFor(rendering: Rendering): Secret;
+  /** What to search for in the answer. */
+  readonly needles: Needles;
   release(): void;
 }
 
 interface Entry {
   readonly rendered: Map<Rendering, Secret>;
+  /** Null until the first plan has been filled in. */
+  needles: Needles | null;
   readonly plans: Set<InjectionPlan>;
   users: number;
   /** `performance.now()` when the last user left. */
@@ -53,12 +70,13 @@ export class SecretPool {
   }
 
   /** @throws whatever the vault throws (sealed, tampered row, audit not writable); nothing is kept then. */
-  acquire(credentialId: string, version: number, plan: InjectionPlan, token?: AccessToken): OpenedSecrets {
+  acquire(wanted: Wanted): OpenedSecrets {
+    const { credentialId, version, plan, token } = wanted;
     // A newer token does not take the place of one that exchanges still use.
     const key = token ? `${credentialId}\n${version}\n${token.serial}` : `${credentialId}\n${version}`;
-    const entry = this.#entries.get(key) ?? { rendered: new Map(), plans: new Set(), users: 0, idleSince: 0 };
+    const entry = this.#entries.get(key) ?? newEntry();
     if (!entry.plans.has(plan)) {
-      fill(entry, plan, token ? token.open() : this.#open(credentialId, version));
+      fill(entry, wanted, token ? token.open() : this.#open(credentialId, version));
     }
     this.#entries.set(key, entry);
     entry.users++;
@@ -87,9 +105,7 @@ export class SecretPool {
   /** Replaces the bytes of every open secret in `line` (the log's last line of defence, threats E4). */
   scrub(line: Buffer): Buffer {
     let clean = line;
-    for (const entry of this.#entries.values()) {
-      for (const secret of entry.rendered.values()) clean = blank(clean, secret);
-    }
+    for (const { needles } of this.#entries.values()) if (needles) clean = blank(clean, needles);
     return clean;
   }
 
@@ -102,24 +118,37 @@ export class SecretPool {
 
   #drop(key: string, entry: Entry): void {
     for (const secret of entry.rendered.values()) secret.wipe();
+    entry.needles?.wipe();
     this.#entries.delete(key);
   }
 }
 
-function fill(entry: Entry, plan: InjectionPlan, fields: Map<string, Secret>): void {
+function newEntry(): Entry {
+  return { rendered: new Map(), needles: null, plans: new Set(), users: 0, idleSince: 0 };
+}
+
+function fill(entry: Entry, { plan, isSecret }: Wanted, fields: Map<string, Secret>): void {
   try {
     for (const rendering of renderings(plan)) {
       if (!entry.rendered.has(rendering)) entry.rendered.set(rendering, renderSecret(rendering, fields));
     }
+    entry.needles ??= needlesOf([...fields].flatMap(([name, secret]) => (isSecret(name) ? [secret] : [])));
     entry.plans.add(plan);
   } finally {
     for (const secret of fields.values()) secret.wipe();
   }
 }
 
+function needlesOf(secrets: readonly Secret[]): Needles {
+  return new Needles(withoutTwins(secrets.flatMap((secret) => secret.use(formsOf))));
+}
+
 function lease(entry: Entry): OpenedSecrets {
   let held = true;
+  const { needles } = entry;
+  if (needles === null) throw new Error("internal: a version was leased before it was opened");
   return {
+    needles,
     bytesFor: (rendering) => {
       const secret = entry.rendered.get(rendering);
       if (!secret) throw new Error("internal: a rendering was not opened with its plan");
@@ -140,17 +169,11 @@ function renderings(plan: InjectionPlan): Rendering[] {
   return all;
 }
 
-/** Shorter values than this would blank ordinary words. */
-const SHORTEST_SCRUBBED = 8;
-
-function blank(line: Buffer, secret: Secret): Buffer {
-  return secret.use((bytes) => {
-    if (bytes.length < SHORTEST_SCRUBBED) return line;
-    let clean = line;
-    for (let at = clean.indexOf(bytes); at !== -1; at = clean.indexOf(bytes, at + bytes.length)) {
-      if (clean === line) clean = Buffer.from(line);
-      clean.fill(0x2a, at, at + bytes.length);
-    }
-    return clean;
-  });
+/** A copy with stars in the place of secrets; the same line when there is none. */
+function blank(line: Buffer, needles: Needles): Buffer {
+  const found = needles.search(line);
+  if (found === null) return line;
+  const clean = Buffer.from(line);
+  for (const { start, end } of found) clean.fill(0x2a, start, end);
+  return clean;
 }

@@ -75,6 +75,11 @@ export interface UsageFigure {
   readonly quality: UsageQuality;
   /** The answer broke off, so the provider may have used more. */
   readonly partial: boolean;
+  /**
+   * What the provider says it charged for this call, in nano-dollars; null when it does not say. It comes before every
+   * price table: it knows discounts, its own tools and the models that it chose.
+   */
+  readonly charged: number | null;
   /** An error inside an answer that looks fine (status 200), as the provider words it, for the catalog's rules; else null. */
   readonly failure: string | null;
 }

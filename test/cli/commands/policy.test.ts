@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+import { appendFileSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { initializedPlace } from "../../support/cli-process.ts";
@@ -41,6 +41,26 @@ describe("sidekey policy", () => {
     assert.match(checked.stderr, /^2 problems; a running daemon keeps its last good policy$/m);
     const json = JSON.parse((await run(["policy", "check", "--json"])).stdout) as { ok: boolean; problems: unknown[] };
     assert.deepEqual([json.ok, json.problems.length], [false, 2]);
+  });
+
+  test("check warns of a limit in dollars whose provider has no price; a bad price file has none", async (t) => {
+    const { run, config } = await initializedPlace(t);
+    const prices = join(config, "prices.yaml");
+    const budget = "limits: [ { name: day, per: [client], usd: 5/day } ]";
+    writeFileSync(join(config, "policy.yaml"), POLICY.replace(/limits: .*/, budget));
+    const warned = async (): Promise<string | undefined> => {
+      const checked = await run(["policy", "check"]);
+      assert.equal(checked.code, 0, checked.all);
+      return /^warning: config\/policy\.yaml:11:\d+ routes\.demo\.limits\[0\]\.usd: (.*)$/m.exec(checked.stderr)?.[1];
+    };
+    assert.match((await warned()) ?? "", /^calls of demo are free by the price table, /);
+    const model = "{ names: [m], prices: [{ from: 2026-01-01, request: 1 }] }";
+    writeFileSync(prices, `version: 1\ntable: t\nproviders: { demo: { models: [${model}] } }\n`);
+    assert.equal(await warned(), undefined);
+    appendFileSync(prices, "more: 1\n");
+    assert.match((await warned()) ?? "", /^the price table has no prices of demo, so this limit denies every call; /);
+    rmSync(prices);
+    assert.match((await warned()) ?? "", /^the price table has no prices of demo, /);
   });
 
   test("explain says rule by rule what would happen", async (t) => {

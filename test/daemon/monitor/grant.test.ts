@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createGrants, routesOf } from "../../../src/daemon/monitor/grant.ts";
+import type { Caller } from "../../../src/daemon/pipeline/limiter.ts";
+import { NOTHING_KNOWN } from "../../../src/policy/budget.ts";
 import type { PolicySnapshot } from "../../../src/policy/compile.ts";
 import { bucketKey } from "../../../src/policy/limit.ts";
 import { compiled, withRoutes } from "../../policy/policy-fixture.ts";
@@ -15,13 +17,14 @@ function policyWith(credentials: string, limits: string): PolicySnapshot {
   return compiled(withRoutes(`  p: ${route}\n`)).snapshot;
 }
 
-const never = () => new AbortController().signal;
+const APP: Caller = { client: "app", ask: NOTHING_KNOWN, gone: () => new AbortController().signal };
 
 test("a check counts against the credential's and the route's limits, as a request does", () => {
   const { limiter, clock } = limiterBench();
   const policy = policyWith(
     "[p-main]",
-    "{ name: plan, per: [credential], requests: 3/min }, { name: all, per: [route], requests: 100/min }",
+    "{ name: plan, per: [credential], requests: 3/min }, { name: all, per: [route], requests: 100/min }, " +
+      "{ name: spend, per: [credential], usd: 1/month, strict: true }",
   );
   const grant = createGrants(limiter, () => policy);
   for (let n = 0; n < 3; n++) {
@@ -34,7 +37,7 @@ test("a check counts against the credential's and the route's limits, as a reque
   const [plan, all] = policy.routes[0]?.limits ?? [];
   assert.ok(plan && all);
   const ids = { client: "app", credential: "p-main", provider: "p", route: "p", user: null };
-  assert.throws(() => limiter.reserve([{ spec: plan, key: bucketKey(plan, ids) }], never), /plan/);
+  assert.throws(() => limiter.reserve([{ spec: plan, key: bucketKey(plan, ids) }], APP), /plan/);
   clock.skip(61_000);
   assert.ok("release" in grant(MAIN));
 });
@@ -46,8 +49,8 @@ test("a check never waits, even where requests may, and does not pass those that
   const [plan] = policy.routes[0]?.limits ?? [];
   assert.ok(plan);
   const key = bucketKey(plan, { client: "app", credential: "p-main", provider: "p", route: "p", user: null });
-  assert.ok(!(limiter.reserve([{ spec: plan, key }], never) instanceof Promise));
-  const waiting = limiter.reserve([{ spec: plan, key }], never);
+  assert.ok(!(limiter.reserve([{ spec: plan, key }], APP) instanceof Promise));
+  const waiting = limiter.reserve([{ spec: plan, key }], APP);
   assert.ok(waiting instanceof Promise);
   assert.ok("retryMs" in grant(MAIN));
   assert.equal(limiter.waiting(), 1);

@@ -117,6 +117,24 @@ test("success before the suspicion is no evidence, success after it is", (t) => 
   assert.equal(kept.suspectSince, null);
 });
 
+test("a version is verified by a check that found it accepted, until the next suspicion", (t) => {
+  const { table } = scene(t);
+  assert.equal(table.verifiedAt(MAIN.id, 1), null);
+  for (const meaning of ["unknown", "limited", "invalid"] as const) {
+    table.settle(MAIN, 1, result(meaning), check);
+    assert.equal(table.verifiedAt(MAIN.id, 1), null, meaning);
+  }
+  for (const meaning of ["valid", "plan", "forbidden"] as const) {
+    table.settle(MAIN, 2, result(meaning), check);
+    assert.equal(table.verifiedAt(MAIN.id, 2), check.started, meaning);
+    assert.equal(table.suspect(MAIN.id, 2, NOW), true);
+    assert.equal(table.verifiedAt(MAIN.id, 2), null);
+  }
+  table.answered(MAIN.name, 3, NOW);
+  table.settle(MAIN, 3, result("invalid"), check);
+  assert.equal(table.verifiedAt(MAIN.id, 3), check.started, "traffic says that it is accepted");
+});
+
 test("without a writable disk health goes on in memory, and the failure is told", (t) => {
   const { table, store, failures } = scene(t);
   store.close();

@@ -26,7 +26,7 @@ function watcher(store: MonitorStore, state: { credentials: readonly Credential[
   const log = { info: line, warn: line, error: line };
   const now = () => state.nowMs;
   const health = new HealthTable(store, assert.ifError);
-  const alerts = createAlerts(store, log, now);
+  const alerts = createAlerts({ store: store.alerts, dataVersion: () => store.dataVersion(), log, now });
   const credentials = () => state.credentials;
   const review = createReview({ store, health, alerts, log, credentials, now, onFailure: assert.ifError });
   return { lines, health, alerts, review };

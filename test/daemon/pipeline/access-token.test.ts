@@ -24,9 +24,9 @@ test("exchanges go on with the token that they began with while newer ones have 
       return new Map([["access_token", secret]]);
     },
   });
-  const first = pool.acquire("c1", 1, PLAN, token(1));
-  const second = pool.acquire("c1", 1, PLAN, token(2));
-  const again = pool.acquire("c1", 1, PLAN, token(2));
+  const first = pool.acquire({ credentialId: "c1", version: 1, plan: PLAN, token: token(1), isSecret: () => true });
+  const second = pool.acquire({ credentialId: "c1", version: 1, plan: PLAN, token: token(2), isSecret: () => true });
+  const again = pool.acquire({ credentialId: "c1", version: 1, plan: PLAN, token: token(2), isSecret: () => true });
   const text = (lease: typeof first) => lease.bytesFor(RENDER).use(String);
   assert.deepEqual([text(first), text(second), text(again)], ["token-1", "token-2", "token-2"]);
   assert.equal(lent.length, 2);

@@ -6,41 +6,9 @@ import type { Ramp } from "../../../src/daemon/pipeline/ramp.ts";
 import type { Route } from "../../../src/policy/compile.ts";
 import type { Credential } from "../../../src/store/credentials.ts";
 import { compiled, withRoutes } from "../../policy/policy-fixture.ts";
+import { AUTHORITY, credential, NOBODY, routeWith } from "./pool-fixture.ts";
 
 const NOW = 1_000_000;
-const NOBODY = { client: "app", user: null };
-const AUTHORITY = "api.p.test:443";
-
-function credential(name: string, changes: Partial<Credential> = {}): Credential {
-  return {
-    id: `id-${name}`,
-    name,
-    provider: "p",
-    environment: "live",
-    category: "demo",
-    owner: { kind: "service" },
-    hosts: ["api.p.test"],
-    fields: ["key"],
-    state: "enabled",
-    expiresAt: null,
-    createdAt: 0,
-    metadata: {},
-    versions: [
-      { number: 1, stage: "previous", createdAt: 0, fingerprint: "0" },
-      { number: 2, stage: "current", createdAt: 0, fingerprint: "1" },
-      { number: 3, stage: "pending", createdAt: 0, fingerprint: "2" },
-    ],
-    ...changes,
-  } as Credential;
-}
-
-function routeWith(credentials: string): Route {
-  const clients = "clients: [app]";
-  const route = compiled(withRoutes(`  p: { provider: p, credentials: ${credentials}, ${clients} }\n`)).snapshot
-    .routes[0];
-  assert.ok(route);
-  return route;
-}
 
 function chooserOf(...credentials: Credential[]) {
   return rampingChooser(new Map(), credentials);
@@ -56,7 +24,7 @@ function rampingChooser(ramps: Map<string, Ramp>, credentials: Credential[], ref
         credentials.find((one) => one.provider === provider && one.owner.kind === "user" && one.owner.id === userId),
       isOpen: (category) => category !== "sealed",
     },
-    (id, version) => !refused.has(`${id} ${version}`),
+    { ready: ({ credentialId, version }) => (refused.has(`${credentialId} ${version}`) ? "out" : "ready") },
   );
 }
 

@@ -21,6 +21,7 @@ function outcome(id: string): Outcome {
     status: 200,
     outcome: "ok",
     reason: null,
+    meaning: null,
     bytesUp: 0,
     bytesDown: 0,
     totalMs: 1,
@@ -33,7 +34,6 @@ function outcome(id: string): Outcome {
     unpriced: false,
     priceTable: null,
     limits: null,
-    meaning: null,
     scrubbed: 0,
   };
 }

@@ -23,6 +23,7 @@ const outcome: Outcome = {
   status: 200,
   outcome: "ok",
   reason: null,
+  meaning: null,
   bytesUp: 10,
   bytesDown: 20,
   totalMs: 50.5,
@@ -35,7 +36,6 @@ const outcome: Outcome = {
   unpriced: false,
   priceTable: null,
   limits: null,
-  meaning: null,
   scrubbed: 0,
 };
 
@@ -126,6 +126,7 @@ const figure: UsageFigure = {
   units: { request: 1, input: 100, cached_input: 40, cache_write_1h: 3, output: 20, output_audio: 2, reasoning: 5 },
   quality: "exact",
   partial: true,
+  charged: null,
   failure: "as the provider words it: canary",
 };
 

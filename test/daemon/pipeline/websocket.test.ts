@@ -52,7 +52,7 @@ async function relayed(t: TestContext, idleMs = 10_000, early = "") {
   const down = new SwitchingDownstream(clientSide);
   const x = new ExchangeState(incomingTo(down, { upgradeHead: Buffer.from(early) }), 0);
   const fields = [...ACCEPTED, ...buffers("Sec-WebSocket-Protocol", "v1", "Set-Cookie", "a=1", "Alt-Svc", "h3")];
-  const finished = relayWebSocket({ socket: providerSide, fields }, KEY, x, idleMs);
+  const finished = relayWebSocket({ socket: providerSide, fields }, KEY, x, { idleMs, scrub: null });
   return { client, provider, down, x, finished };
 }
 
@@ -106,7 +106,7 @@ test("H1: a provider that did not prove the handshake gets nothing more, and the
     const [provider, providerSide] = await socketPair(t);
     const down = new RecordingDownstream();
     const x = new ExchangeState(incomingTo(down, { upgradeHead: Buffer.from("early") }), 0);
-    await assert.rejects(relayWebSocket({ socket: providerSide, fields }, KEY, x, 1_000), {
+    await assert.rejects(relayWebSocket({ socket: providerSide, fields }, KEY, x, { idleMs: 1_000, scrub: null }), {
       code: "upstream_protocol",
     });
     provider.resume();
@@ -118,9 +118,12 @@ test("H1: a provider that did not prove the handshake gets nothing more, and the
 test("when the client has gone before the switch, the provider's connection is closed", async (t) => {
   const [provider, providerSide] = await socketPair(t);
   const x = new ExchangeState(incomingTo(new RecordingDownstream()), 0);
-  await assert.rejects(relayWebSocket({ socket: providerSide, fields: ACCEPTED }, KEY, x, 1_000), {
-    code: "client_closed",
-  });
+  await assert.rejects(
+    relayWebSocket({ socket: providerSide, fields: ACCEPTED }, KEY, x, { idleMs: 1_000, scrub: null }),
+    {
+      code: "client_closed",
+    },
+  );
   provider.resume();
   await once(provider, "end");
 });

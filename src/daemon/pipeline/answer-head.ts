@@ -1,0 +1,123 @@
+import type { AnswerHead } from "../../providers/usage/usage.ts";
+import { type Coding, codingOf } from "./content-coding.ts";
+import { type ResponseRules, responseFields } from "./headers.ts";
+import type { Needles } from "./needles.ts";
+import { scrubWhole } from "./scrub.ts";
+
+/** What is searched for in an answer, and what takes its place. */
+export interface ScrubRule {
+  readonly needles: Needles;
+  readonly replacement: Buffer;
+}
+
+/** The head of an answer, read once. */
+export interface ReadHead extends AnswerHead {
+  readonly reason: string;
+  /** As they may reach the client, scrubbed; without the length and the coding of the body. */
+  readonly fields: readonly string[];
+  /** Secrets taken out of it. */
+  readonly scrubbed: number;
+  /** Null: it cannot be read. */
+  readonly coding: Coding | "identity" | null;
+  /** Its Content-Encoding fields as they came. */
+  readonly codings: readonly string[];
+  /** Content-Length in bytes; null when there is none, or it does not count. */
+  readonly length: number | null;
+  /** It has no content, whatever its fields announce (RFC 9110 section 6.4.1). */
+  readonly bodiless: boolean;
+  /** Bytes whose places matter; everything else is text. */
+  readonly binary: boolean;
+}
+
+export interface HeadOptions {
+  readonly method: string;
+  readonly response: ResponseRules;
+  readonly scrub: ScrubRule | null;
+}
+
+/** @param raw fields as they were parsed from the wire, `[name, value, ...]` */
+export function readHead(status: number, reason: string, raw: readonly Buffer[], options: HeadOptions): ReadHead {
+  const bodiless = options.method === "HEAD" || status === 204 || status === 304;
+  const clean = scrubRaw(raw, options.scrub);
+  const fields = responseFields(clean.raw, options.response, bodiless);
+  const values = (name: string): string[] => {
+    return fields.filter((_, at) => at % 2 === 1 && fields[at - 1]?.toLowerCase() === name);
+  };
+  const field = (name: string): string | null => values(name)[0] ?? null;
+  const contentType = (field("content-type") ?? "").toLowerCase();
+  const codings = values("content-encoding");
+  const coding = codingOf(codings);
+  return {
+    status,
+    reason: scrubText(reason, options.scrub),
+    fields: fields.filter((_, at) => !OF_THE_BODY.has(fields[at - (at % 2)]?.toLowerCase() ?? "")),
+    scrubbed: clean.count,
+    contentType,
+    field,
+    coding,
+    codings,
+    length: lengthOf(values("content-length")),
+    bodiless,
+    binary: isBinary(contentType),
+  };
+}
+
+/** Set anew when it is known what becomes of the body. */
+const OF_THE_BODY = new Set(["content-length", "content-encoding"]);
+
+function lengthOf(values: readonly string[]): number | null {
+  const [value = ""] = values;
+  return /^\d{1,15}$/.test(value) ? Number(value) : null;
+}
+
+/** Text that may hold a key anywhere, in contrast to formats in which every byte has its place. */
+const TEXT =
+  /^(?:text\/|application\/(?:[^;]*\+)?(?:json|xml|yaml|csv|javascript|graphql|x-www-form-urlencoded|x-ndjson|jsonl|problem))/;
+
+function isBinary(contentType: string): boolean {
+  return contentType !== "" && !TEXT.test(contentType);
+}
+
+/** Every value in which a secret stands, rewritten. Names cannot hold one: they are tokens that we know or drop. */
+export function scrubRaw(
+  raw: readonly Buffer[],
+  rule: ScrubRule | null,
+): { readonly raw: readonly Buffer[]; readonly count: number } {
+  if (rule === null) return { raw, count: 0 };
+  let count = 0;
+  const clean = raw.map((bytes, at) => {
+    const scrubbed = at % 2 === 0 ? null : scrubWhole(bytes, rule.needles, rule.replacement);
+    if (scrubbed !== null) count++;
+    return scrubbed ?? bytes;
+  });
+  return { raw: clean, count };
+}
+
+function scrubText(text: string, rule: ScrubRule | null): string {
+  if (rule === null) return text;
+  return scrubWhole(Buffer.from(text, "latin1"), rule.needles, rule.replacement)?.toString("latin1") ?? text;
+}
+
+/** Fields that no longer fit once a coding was taken off: they speak of bytes that the client will not see. */
+const OF_THE_CODED = new Set([
+  "content-md5",
+  "digest",
+  "content-digest",
+  "repr-digest",
+  "accept-ranges",
+  "content-range",
+]);
+
+/** The fields of an answer whose coding was taken off (RFC 9110 sections 8.8.1 and 7.7). */
+export function decodedFields(fields: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let at = 0; at < fields.length; at += 2) {
+    const name = fields[at] ?? "";
+    const value = fields[at + 1] ?? "";
+    const lower = name.toLowerCase();
+    if (OF_THE_CODED.has(lower)) continue;
+    // Other bytes under the same name: the tag may only promise that they mean the same.
+    kept.push(name, lower === "etag" && value.startsWith('"') ? `W/${value}` : value);
+  }
+  return kept;
+}
