@@ -1,0 +1,116 @@
+import { ProviderHold } from "./provider-hold.ts";
+import { ProviderLane } from "./provider-lane.ts";
+import type { WaitLine } from "./wait-line.ts";
+
+/** Models of one credential whose limits are told apart. Clients name them, so they are few and short. */
+export const MAX_MODELS = 32;
+const MAX_MODEL_LENGTH = 128;
+/** Share of the table that is emptied when it is full, so that this is seldom done. */
+const FORGET_SHARE = 0.1;
+
+/** The limits of one model, and who waits for them. */
+export interface ModelLane {
+  readonly lane: ProviderLane;
+  readonly line: WaitLine;
+}
+
+/** One credential version at its provider, or all keys of a provider that counts them together. */
+export class ProviderSubject {
+  readonly credential: string;
+  readonly version: number;
+  readonly hold = new ProviderHold();
+  /** For requests that only a hold keeps. */
+  readonly line: WaitLine;
+  /** Requests are numbered as they are sent. */
+  sent = 0;
+  usedAtMs = 0;
+  /** When its view was last taken to be kept. */
+  takenAtMs = Number.NEGATIVE_INFINITY;
+  readonly #newLine: (hold: ProviderHold) => WaitLine;
+  /** By model; the empty name is for those whose model nobody knows. */
+  readonly #lanes = new Map<string, ModelLane>();
+
+  constructor(credential: string, version: number, newLine: (hold: ProviderHold) => WaitLine) {
+    this.credential = credential;
+    this.version = version;
+    this.#newLine = newLine;
+    this.line = newLine(this.hold);
+  }
+
+  get laneCount(): number {
+    return this.#lanes.size;
+  }
+
+  /** A model too many shares the lane of the unknown ones. */
+  lane(model: string | null): ModelLane {
+    const name = model === null || model.length > MAX_MODEL_LENGTH ? "" : model;
+    const known = this.#lanes.get(name);
+    if (known !== undefined) return known;
+    if (name !== "" && this.#lanes.size >= MAX_MODELS && !this.#forgetModel()) return this.lane(null);
+    const added = { lane: new ProviderLane(), line: this.#newLine(this.hold) };
+    this.#lanes.set(name, added);
+    return added;
+  }
+
+  *lanes(): Iterable<[model: string | null, lane: ModelLane]> {
+    for (const [name, lane] of this.#lanes) yield [name === "" ? null : name, lane];
+  }
+
+  *lines(): Iterable<WaitLine> {
+    if (this.line.size > 0) yield this.line;
+    for (const { line } of this.#lanes.values()) if (line.size > 0) yield line;
+  }
+
+  /** Nothing would be lost but what was told. */
+  idle(nowMs: number): boolean {
+    if (this.hold.at(nowMs) !== null || this.line.size > 0) return false;
+    return [...this.#lanes.values()].every(isIdle);
+  }
+
+  /** First those of which nothing was ever told: a name that a client made up. */
+  #forgetModel(): boolean {
+    const idle = [...this.#lanes].filter(([name, lane]) => name !== "" && isIdle(lane));
+    const forgotten = idle.find(([, { lane }]) => !lane.known) ?? idle[0];
+    return forgotten !== undefined && this.#lanes.delete(forgotten[0]);
+  }
+}
+
+function isIdle({ lane, line }: ModelLane): boolean {
+  return lane.idle && line.size === 0;
+}
+
+/** All subjects; when there are too many, those are forgotten that are idle and were not used for longest. */
+export class SubjectTable {
+  readonly #subjects = new Map<string, ProviderSubject>();
+  readonly #newLine: (hold: ProviderHold) => WaitLine;
+  readonly #max: number;
+
+  constructor(max: number, newLine: (hold: ProviderHold) => WaitLine) {
+    this.#max = max;
+    this.#newLine = newLine;
+  }
+
+  find(credential: string, version: number): ProviderSubject | undefined {
+    return this.#subjects.get(`${credential}\n${version}`);
+  }
+
+  /** One that there is no room for is not kept: its requests know nothing of each other. */
+  get(credential: string, version: number, nowMs: number): ProviderSubject {
+    const known = this.find(credential, version);
+    if (known !== undefined) return known;
+    const added = new ProviderSubject(credential, version, this.#newLine);
+    if (this.#subjects.size >= this.#max) this.#forgetIdle(nowMs);
+    if (this.#subjects.size < this.#max) this.#subjects.set(`${credential}\n${version}`, added);
+    return added;
+  }
+
+  all(): Iterable<ProviderSubject> {
+    return this.#subjects.values();
+  }
+
+  #forgetIdle(nowMs: number): void {
+    const idle = [...this.#subjects].filter(([, subject]) => subject.idle(nowMs));
+    idle.sort(([, a], [, b]) => a.usedAtMs - b.usedAtMs);
+    for (const [key] of idle.slice(0, Math.ceil(this.#max * FORGET_SHARE))) this.#subjects.delete(key);
+  }
+}
