@@ -87,10 +87,10 @@ export class ProviderHold {
     return this.#untilMs > nowMs ? { status: this.#status, untilMs: this.#untilMs, capped: this.#capped } : null;
   }
 
-  /** Over how long those who waited are spread from now on; 0 when no hold has just ended. */
-  spreadMs(nowMs: number): number {
-    const spread = Math.min(MAX_JITTER_MS, this.#lengthMs * JITTER_SHARE);
-    return nowMs >= this.#untilMs && nowMs < this.#untilMs + spread ? spread : 0;
+  /** Over how long those who waited are to be spread, from now on; 0 when no hold has just ended. */
+  spreadLeftMs(nowMs: number): number {
+    const spreadMs = Math.min(MAX_JITTER_MS, this.#lengthMs * JITTER_SHARE);
+    return nowMs < this.#untilMs ? 0 : Math.max(0, this.#untilMs + spreadMs - nowMs);
   }
 
   #backoffMs(random: number): number {

@@ -72,21 +72,17 @@ export class ProviderLane {
 
   /** The head of the answer has come. Its output tokens are yet to be counted, so they stay on their way. */
   answered(trip: Trip, status: number, { windows }: ProviderLimits, nowMs: number): void {
+    const handled = { ...trip.need, output: 0 };
     if (!trip.over && !trip.answered) {
       trip.answered = true;
       this.#waiting -= 1;
-      add(this.#answered, { ...trip.need, output: 0 });
+      add(this.#answered, handled);
     }
-    const told = new Map(windows.map((window) => [window.kind, window]));
-    for (const [kind, window] of this.#windows) if (!told.has(kind)) window.missed();
-    for (const window of told.values()) {
-      const known = this.#windows.get(window.kind);
-      if (known === undefined && this.#windows.size >= MAX_WINDOWS) continue;
-      const kept = known ?? new ProviderWindow(window.kind);
-      this.#windows.set(window.kind, kept);
-      const thing = limitThing(window.kind);
-      const before = amountOf(trip.answeredBefore, thing) + amountOf({ ...trip.need, output: 0 }, thing);
-      kept.told(window, trip.number, before, nowMs);
+    for (const [kind, window] of this.#windows) if (!windows.some((told) => told.kind === kind)) window.missed();
+    for (const told of windows) {
+      const thing = limitThing(told.kind);
+      const included = amountOf(trip.answeredBefore, thing) + amountOf(handled, thing);
+      this.#window(told.kind)?.told(told, trip.number, included, nowMs);
     }
     if (windows.length === 0 && this.#windows.size === 0 && status < 500 && status !== 429) this.#silent = true;
     this.#settled();
@@ -163,10 +159,16 @@ export class ProviderLane {
 
   /** Goes on from what an earlier process knew. */
   restore(window: WindowView): void {
-    if (this.#windows.size >= MAX_WINDOWS) return;
-    const kept = new ProviderWindow(window.kind);
-    kept.told(window, 0, 0, window.seenAtMs);
-    this.#windows.set(window.kind, kept);
+    this.#window(window.kind)?.told(window, 0, 0, window.seenAtMs);
+  }
+
+  /** Null when there are too many already. */
+  #window(kind: LimitKind): ProviderWindow | null {
+    const known = this.#windows.get(kind);
+    if (known !== undefined || this.#windows.size >= MAX_WINDOWS) return known ?? null;
+    const added = new ProviderWindow(kind);
+    this.#windows.set(kind, added);
+    return added;
   }
 
   #close(trip: Trip): boolean {

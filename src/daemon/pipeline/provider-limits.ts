@@ -101,7 +101,7 @@ class LimitsOfProviders implements LiveLimits {
     this.#options = { maxSubjects: MAX_SUBJECTS, maxWaiting: MAX_WAITING, ...options };
     const { nowMs, setTimer, maxSubjects, maxWaiting, random } = this.#options;
     this.#subjects = new SubjectTable(maxSubjects, (hold) => {
-      const gapMs = (waiting: number) => (hold.spreadMs(nowMs()) * 2 * random()) / (waiting + 1);
+      const gapMs = (waiting: number) => (hold.spreadLeftMs(nowMs()) * 2 * random()) / (waiting + 1);
       return new WaitLine({ nowMs, setTimer, maxWaiting, gapMs });
     });
   }

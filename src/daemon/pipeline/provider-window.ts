@@ -23,7 +23,7 @@ export class ProviderWindow {
   #bound: number | null = null;
   /** The request whose answer all this comes from, and everything that is in the number it was told. */
   #number = -1;
-  #before = 0;
+  #included = 0;
   /** Lowest number told while requests were on their way without a pause; null when it may not be all of them. */
   #lowest: number | null = Number.POSITIVE_INFINITY;
 
@@ -31,8 +31,8 @@ export class ProviderWindow {
     this.kind = kind;
   }
 
-  /** @param before amounts that are in this number, in the lane's sums */
-  told(window: LimitWindow, number: number, before: number, nowMs: number): void {
+  /** @param included what is in the number that is told, in the lane's sums */
+  told(window: LimitWindow, number: number, included: number, nowMs: number): void {
     const past = window.resetAtMs !== null && window.resetAtMs <= nowMs;
     if (this.#number === -1) this.#lowest = null;
     if (past || window.remaining === null) this.#lowest = null;
@@ -40,12 +40,12 @@ export class ProviderWindow {
     // The answer to an earlier request may come late; its number is older.
     if (number < this.#number) return;
     this.#number = number;
-    this.#before = before;
+    this.#included = included;
     this.limit = window.limit ?? this.limit;
     this.seenAtMs = nowMs;
     this.#remaining = window.remaining;
     this.#toldResetMs = window.resetAtMs;
-    this.#bound = window.remaining === null ? null : before + window.remaining;
+    this.#bound = window.remaining === null ? null : included + window.remaining;
     this.resetAtMs = window.resetAtMs ?? this.#latestReset(nowMs);
   }
 
@@ -70,7 +70,7 @@ export class ProviderWindow {
     this.resetAtMs = null;
     this.#lowest = null;
     this.#remaining = this.limit;
-    this.#bound = this.limit === null ? null : this.#before + this.limit;
+    this.#bound = this.limit === null ? null : this.#included + this.limit;
   }
 
   /** At least this much is left; null when nobody knows. */

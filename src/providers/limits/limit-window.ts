@@ -31,9 +31,14 @@ export interface AnswerClock {
 
 /** @param nowMs when the answer came */
 export function answerClock({ field }: LimitFields, nowMs: number): AnswerClock {
-  const date = httpDate(field("date"), nowMs);
-  const aheadMs = date === null ? 0 : date - nowMs;
-  return { nowMs, aheadMs: Math.abs(aheadMs) > MAX_SKEW_MS ? aheadMs : 0 };
+  return {
+    nowMs,
+    // Most answers tell spans and never need it.
+    get aheadMs() {
+      const date = httpDate(field("date"), nowMs);
+      return date === null || Math.abs(date - nowMs) <= MAX_SKEW_MS ? 0 : date - nowMs;
+    },
+  };
 }
 
 /** Whether the answer comes from a cache (RFC 9111 section 5.1): what it says of limits is then old. */
@@ -42,8 +47,8 @@ export function isStored({ field }: LimitFields): boolean {
 }
 
 /** A told time on our clock, in ms since the epoch. */
-export function ourTime(told: ToldTime, { nowMs, aheadMs }: AnswerClock): number {
-  return Math.ceil("inMs" in told ? nowMs + told.inMs : told.atMs - aheadMs);
+export function ourTime(told: ToldTime, clock: AnswerClock): number {
+  return Math.ceil("inMs" in told ? clock.nowMs + told.inMs : told.atMs - clock.aheadMs);
 }
 
 /** What one answer tells of one limit; null when it tells nothing. A reset in the past is now. */
