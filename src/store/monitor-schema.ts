@@ -47,4 +47,26 @@ export const MONITOR_MIGRATIONS: readonly string[] = [
     PRIMARY KEY (credential, expires_at, days)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE provider_windows (
+    credential TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    model TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    most INTEGER,
+    remaining INTEGER,
+    reset_at INTEGER,
+    seen_at INTEGER NOT NULL,
+    PRIMARY KEY (credential, version, model, kind)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE provider_holds (
+    credential TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    capped INTEGER NOT NULL,
+    PRIMARY KEY (credential, version)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ];

@@ -1,4 +1,5 @@
 import type { ProviderLimits } from "../../providers/limit-headers.ts";
+import { MAX_HOLD_MS } from "../../providers/limits/retry-time.ts";
 
 /** Without a word from the provider: 1 s, doubled with each refusal in a row, with up to a quarter on top, 60 s at most. */
 const FIRST_BACKOFF_MS = 1_000;
@@ -75,10 +76,10 @@ export class ProviderHold {
     this.#untilMs = Math.min(this.#untilMs, nowMs);
   }
 
-  /** Goes on from what an earlier process knew. */
+  /** Goes on from what an earlier process knew, whose clock may have been another. */
   restore({ status, untilMs, capped }: Held, nowMs: number): void {
-    this.#untilMs = untilMs;
-    this.#lengthMs = untilMs - nowMs;
+    this.#untilMs = Math.min(untilMs, nowMs + MAX_HOLD_MS + MAX_JITTER_MS);
+    this.#lengthMs = this.#untilMs - nowMs;
     this.#status = status;
     this.#capped = capped;
   }

@@ -1,4 +1,5 @@
 import type { ProviderLimits } from "../../providers/limit-headers.ts";
+import { SHARED_PREFIX } from "../../store/provider-limit-rows.ts";
 import type { SetTimer } from "./clock.ts";
 import { ProxyError } from "./errors.ts";
 import { type Held, isRefusal } from "./provider-hold.ts";
@@ -209,15 +210,15 @@ class LimitsOfProviders implements LiveLimits {
   #answered(subject: ProviderSubject, lane: ProviderLane, trip: Trip, status: number, limits: ProviderLimits): void {
     const nowMs = this.#options.nowMs();
     lane.answered(trip, status, limits, nowMs);
-    const refused = isRefusal(status, limits);
-    if (refused) {
+    const wasHeld = subject.hold.at(nowMs) !== null;
+    if (isRefusal(status, limits)) {
       subject.hold.refused({ number: trip.number, status, limits }, subject.sent, nowMs, this.#options.random());
       for (const line of subject.lines()) line.sendAway();
     } else if (status < 500) {
       subject.hold.passed(trip.number, nowMs);
     }
-    const told = refused || limits.windows.length > 0;
-    if (told && this.#changed.size < this.#options.maxSubjects) this.#changed.add(subject);
+    const changed = limits.windows.length > 0 || wasHeld || subject.hold.at(nowMs) !== null;
+    if (changed && this.#changed.size < this.#options.maxSubjects) this.#changed.add(subject);
     advance(subject);
   }
 
@@ -291,7 +292,7 @@ function advance(subject: ProviderSubject): void {
 
 /** What stands for all credentials of a provider that counts them together. */
 export function sharedCredential(provider: string): string {
-  return `provider:${provider}`;
+  return `${SHARED_PREFIX}${provider}`;
 }
 
 function clientClosed(): ProxyError {

@@ -97,4 +97,6 @@ test("what an earlier process knew goes on", () => {
   assert.deepEqual(hold.at(NOW), held);
   hold.restore({ ...held, untilMs: NOW - 1 }, NOW);
   assert.equal(hold.at(NOW), null);
+  hold.restore({ ...held, untilMs: NOW + 1e12 }, NOW);
+  assert.equal(hold.at(NOW)?.untilMs, NOW + 3_601_000);
 });
