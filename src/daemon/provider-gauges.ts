@@ -2,7 +2,7 @@ import type { ProviderLimitGauge } from "./metrics.ts";
 import type { ProviderView } from "./pipeline/provider-limits.ts";
 
 /**
- * The providers' limits as metrics show them: of several models and versions of one credential the number that is
+ * The providers' limits as metrics show them: of several scopes and versions of one credential the number that is
  * closest to its end, so that there are no more series than credentials and kinds.
  * @param nameOf the name of a credential by its id; undefined once it is gone
  */

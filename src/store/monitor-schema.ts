@@ -51,13 +51,13 @@ export const MONITOR_MIGRATIONS: readonly string[] = [
   CREATE TABLE provider_windows (
     credential TEXT NOT NULL,
     version INTEGER NOT NULL,
-    model TEXT NOT NULL,
+    scope TEXT NOT NULL,
     kind TEXT NOT NULL,
     most INTEGER,
     remaining INTEGER,
     reset_at INTEGER,
     seen_at INTEGER NOT NULL,
-    PRIMARY KEY (credential, version, model, kind)
+    PRIMARY KEY (credential, version, scope, kind)
   ) STRICT, WITHOUT ROWID;
 
   CREATE TABLE provider_holds (

@@ -19,8 +19,8 @@ export interface StoredHold {
 }
 
 export interface StoredWindow {
-  /** null: for all models, or for those that nobody knew */
-  readonly model: string | null;
+  /** the model or the host that the provider counts apart; null when nobody knew */
+  readonly scope: string | null;
   readonly kind: string;
   readonly limit: number | null;
   readonly remaining: number | null;
@@ -31,7 +31,7 @@ export interface StoredWindow {
 interface WindowRow {
   credential: string;
   version: number;
-  model: string;
+  scope: string;
   kind: string;
   most: number | null;
   remaining: number | null;
@@ -55,7 +55,7 @@ export function readProviderLimits(db: Database, credential?: string): StoredLim
   const where = credential === undefined ? "" : "WHERE credential = ?";
   const values = credential === undefined ? [] : [credential];
   const order = "ORDER BY credential, version";
-  const windows = db.prepare(`SELECT * FROM provider_windows ${where} ${order}, model, kind`).all(...values);
+  const windows = db.prepare(`SELECT * FROM provider_windows ${where} ${order}, scope, kind`).all(...values);
   const holds = db.prepare(`SELECT * FROM provider_holds ${where} ${order}`).all(...values);
   const found = new Map<string, { credential: string; version: number; held: StoredHold | null; rows: WindowRow[] }>();
   const entry = ({ credential: id, version }: { credential: string; version: number }) => {
@@ -77,8 +77,8 @@ export function writeProviderLimits(db: Database, limits: readonly StoredLimits[
     db.prepare(`DELETE FROM ${table} WHERE credential = ? AND version = ?`),
   );
   const addWindow = db.prepare(
-    `INSERT INTO provider_windows (credential, version, model, kind, most, remaining, reset_at, seen_at)
-     VALUES (@credential, @version, @model, @kind, @limit, @remaining, @resetAtMs, @seenAtMs)`,
+    `INSERT INTO provider_windows (credential, version, scope, kind, most, remaining, reset_at, seen_at)
+     VALUES (@credential, @version, @scope, @kind, @limit, @remaining, @resetAtMs, @seenAtMs)`,
   );
   const addHold = db.prepare(
     "INSERT INTO provider_holds (credential, version, status, until, capped) VALUES (?, ?, ?, ?, ?)",
@@ -86,12 +86,12 @@ export function writeProviderLimits(db: Database, limits: readonly StoredLimits[
   db.transaction(() => {
     for (const { credential, version, held, windows } of limits) {
       for (const statement of forget) statement.run(credential, version);
-      for (const window of windows) addWindow.run({ ...window, credential, version, model: window.model ?? "" });
+      for (const window of windows) addWindow.run({ ...window, credential, version, scope: window.scope ?? "" });
       if (held !== null) addHold.run(credential, version, held.status, held.untilMs, Number(held.capped));
     }
   })();
 }
 
-function describeWindow({ model, kind, most, remaining, reset_at, seen_at }: WindowRow): StoredWindow {
-  return { model: model === "" ? null : model, kind, limit: most, remaining, resetAtMs: reset_at, seenAtMs: seen_at };
+function describeWindow({ scope, kind, most, remaining, reset_at, seen_at }: WindowRow): StoredWindow {
+  return { scope: scope === "" ? null : scope, kind, limit: most, remaining, resetAtMs: reset_at, seenAtMs: seen_at };
 }

@@ -14,9 +14,9 @@ function window(
   kind: "requests" | "tokens",
   limit: number | null,
   remaining: number | null,
-  model: string | null = null,
+  scope: string | null = null,
 ) {
-  return { kind, limit, remaining, model, resetAtMs: null, seenAtMs: 1 };
+  return { kind, limit, remaining, scope, resetAtMs: null, seenAtMs: 1 };
 }
 
 const view = (over: Partial<ProviderView>): ProviderView => ({
@@ -27,7 +27,7 @@ const view = (over: Partial<ProviderView>): ProviderView => ({
   ...over,
 });
 
-test("of several models and versions the number closest to its end is shown", () => {
+test("of several scopes and versions the number closest to its end is shown", () => {
   const held = { status: 429, untilMs: 5, capped: false };
   const gauges = providerGauges(
     [

@@ -12,8 +12,8 @@ const LIMITS: StoredLimits = {
   version: 2,
   held: { status: 429, untilMs: 9_000, capped: true },
   windows: [
-    { model: null, kind: "requests", limit: 500, remaining: 0, resetAtMs: 8_000, seenAtMs: 1_000 },
-    { model: "gpt-4o", kind: "tokens", limit: null, remaining: 2e15, resetAtMs: null, seenAtMs: 2_000 },
+    { scope: null, kind: "requests", limit: 500, remaining: 0, resetAtMs: 8_000, seenAtMs: 1_000 },
+    { scope: "gpt-4o", kind: "tokens", limit: null, remaining: 2e15, resetAtMs: null, seenAtMs: 2_000 },
   ],
 };
 

@@ -5,7 +5,7 @@ import { amountOf, type Need, noNeed, type Tally } from "./provider-need.ts";
 import { ProviderWindow, type WindowView } from "./provider-window.ts";
 
 /**
- * What one credential has left at its provider for one model, and when the next request may go.
+ * What one credential has left at its provider for one scope (a model, a host), and when the next request may go.
  *
  * A header tells what was left when the provider handled that one request (A). Of the others, those that were answered
  * before A was sent are in that number; any other may have been handled after A. So

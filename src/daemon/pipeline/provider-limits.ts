@@ -33,8 +33,8 @@ export interface LimitedRequest {
   readonly credential: { readonly id: string; readonly name: string };
   readonly version: number;
   readonly client: string;
-  /** What the provider has limits of its own for; null when nobody knows. */
-  readonly model: string | null;
+  /** What the provider counts apart within one credential: the model, else the host; null when nobody knows. */
+  readonly scope: string | null;
   /** Whether it is slowed down before a limit is reached. Holds are for all. */
   readonly pace: boolean;
   readonly need: Need;
@@ -60,7 +60,7 @@ export interface ProviderView {
   readonly credential: string;
   readonly version: number;
   readonly held: Held | null;
-  readonly windows: readonly (WindowView & { readonly model: string | null })[];
+  readonly windows: readonly (WindowView & { readonly scope: string | null })[];
 }
 
 /** The answer to a request that did not enter: one of sidekey's own. */
@@ -110,7 +110,7 @@ class LimitsOfProviders implements LiveLimits {
   enter(request: LimitedRequest, gone: () => AbortSignal): Pass | Promise<Pass> {
     const nowMs = this.#options.nowMs();
     const subject = this.#subject(request.credential.id, request.version);
-    const { lane, line: paced } = subject.lane(request.model);
+    const { lane, line: paced } = subject.lane(request.scope);
     const line = request.pace ? paced : subject.line;
     const turn = new Turn(subject, lane, request, nowMs);
     const readyAtMs = turn.readyAt(nowMs);
@@ -179,7 +179,7 @@ class LimitsOfProviders implements LiveLimits {
     for (const { credential, version, held, windows } of views) {
       const subject = this.#subjects.get(credential, version, nowMs);
       if (held !== null) subject.hold.restore(held, nowMs);
-      for (const { model, ...window } of windows) subject.lane(model).lane.restore(window);
+      for (const { scope, ...window } of windows) subject.lane(scope).lane.restore(window);
     }
   }
 
@@ -240,8 +240,8 @@ class LimitsOfProviders implements LiveLimits {
   #viewOf(subject: ProviderSubject): ProviderView {
     const nowMs = this.#options.nowMs();
     const { credential, version, hold } = subject;
-    const windows = [...subject.lanes()].flatMap(([model, { lane }]) =>
-      lane.views(nowMs).map((window) => ({ ...window, model })),
+    const windows = [...subject.lanes()].flatMap(([scope, { lane }]) =>
+      lane.views(nowMs).map((window) => ({ ...window, scope })),
     );
     return { credential, version, held: hold.at(nowMs), windows };
   }

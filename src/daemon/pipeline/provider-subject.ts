@@ -2,14 +2,14 @@ import { ProviderHold } from "./provider-hold.ts";
 import { ProviderLane } from "./provider-lane.ts";
 import type { WaitLine } from "./wait-line.ts";
 
-/** Models of one credential whose limits are told apart. Clients name them, so they are few and short. */
-export const MAX_MODELS = 32;
-const MAX_MODEL_LENGTH = 128;
+/** Scopes (models, hosts) of one credential whose limits are told apart. Clients name them, so they are few and short. */
+export const MAX_SCOPES = 32;
+const MAX_SCOPE_LENGTH = 128;
 /** Share of the table that is emptied when it is full, so that this is seldom done. */
 const FORGET_SHARE = 0.1;
 
-/** The limits of one model, and who waits for them. */
-export interface ModelLane {
+/** The limits of one scope, and who waits for them. */
+export interface ScopeLane {
   readonly lane: ProviderLane;
   readonly line: WaitLine;
 }
@@ -27,8 +27,8 @@ export class ProviderSubject {
   /** When its view was last taken to be kept. */
   takenAtMs = Number.NEGATIVE_INFINITY;
   readonly #newLine: (hold: ProviderHold) => WaitLine;
-  /** By model; the empty name is for those whose model nobody knows. */
-  readonly #lanes = new Map<string, ModelLane>();
+  /** By scope; the empty name is for requests whose scope nobody knows. */
+  readonly #lanes = new Map<string, ScopeLane>();
 
   constructor(credential: string, version: number, newLine: (hold: ProviderHold) => WaitLine) {
     this.credential = credential;
@@ -41,18 +41,18 @@ export class ProviderSubject {
     return this.#lanes.size;
   }
 
-  /** A model too many shares the lane of the unknown ones. */
-  lane(model: string | null): ModelLane {
-    const name = model === null || model.length > MAX_MODEL_LENGTH ? "" : model;
+  /** A scope too many shares the lane of the unknown ones. */
+  lane(scope: string | null): ScopeLane {
+    const name = scope === null || scope.length > MAX_SCOPE_LENGTH ? "" : scope;
     const known = this.#lanes.get(name);
     if (known !== undefined) return known;
-    if (name !== "" && this.#lanes.size >= MAX_MODELS && !this.#forgetModel()) return this.lane(null);
+    if (name !== "" && this.#lanes.size >= MAX_SCOPES && !this.#forgetScope()) return this.lane(null);
     const added = { lane: new ProviderLane(), line: this.#newLine(this.hold) };
     this.#lanes.set(name, added);
     return added;
   }
 
-  *lanes(): Iterable<[model: string | null, lane: ModelLane]> {
+  *lanes(): Iterable<[scope: string | null, lane: ScopeLane]> {
     for (const [name, lane] of this.#lanes) yield [name === "" ? null : name, lane];
   }
 
@@ -68,14 +68,14 @@ export class ProviderSubject {
   }
 
   /** First those of which nothing was ever told: a name that a client made up. */
-  #forgetModel(): boolean {
+  #forgetScope(): boolean {
     const idle = [...this.#lanes].filter(([name, lane]) => name !== "" && isIdle(lane));
     const forgotten = idle.find(([, { lane }]) => !lane.known) ?? idle[0];
     return forgotten !== undefined && this.#lanes.delete(forgotten[0]);
   }
 }
 
-function isIdle({ lane, line }: ModelLane): boolean {
+function isIdle({ lane, line }: ScopeLane): boolean {
   return lane.idle && line.size === 0;
 }
 

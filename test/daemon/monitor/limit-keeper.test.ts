@@ -114,7 +114,7 @@ test("a database that cannot be used is told and costs nothing but the memory of
 
 test("kinds that this release does not know are left out", (t) => {
   const play = scene(t);
-  const window = { model: null, kind: "moonbeams", limit: 1, remaining: 0, resetAtMs: null, seenAtMs: 1 };
+  const window = { scope: null, kind: "moonbeams", limit: 1, remaining: 0, resetAtMs: null, seenAtMs: 1 };
   const windows = [window, { ...window, kind: "requests_per_day" }];
   play.store.putProviderLimits([{ credential: "c1", version: 1, held: null, windows }]);
   keepProviderLimits({ ...play, onFailure: fail }).close();

@@ -90,7 +90,7 @@ class Play {
     };
     // Whoever will not wait for the first answer ever goes without knowing anything.
     const maxWaitMs = this.#known() ? action.maxWaitMs : 100_000;
-    const request = { ...action, maxWaitMs, credential: CREDENTIAL, version: 1, model: "m", need: ONE_CALL };
+    const request = { ...action, maxWaitMs, credential: CREDENTIAL, version: 1, scope: "m", need: ONE_CALL };
     try {
       const entered = this.limits.enter(request, () => gone.signal);
       if (entered instanceof Promise) entered.then((pass) => this.#send(pass, action), refused);

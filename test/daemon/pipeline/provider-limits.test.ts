@@ -47,7 +47,7 @@ class Scene {
 
   request(over: Partial<LimitedRequest> = {}): LimitedRequest {
     const credential = { id: "c1", name: "openai-main" };
-    const base = { credential, version: 1, client: "app", model: null, pace: false, need: ONE_CALL, maxWaitMs: 60_000 };
+    const base = { credential, version: 1, client: "app", scope: null, pace: false, need: ONE_CALL, maxWaitMs: 60_000 };
     return { ...base, ...over };
   }
 
@@ -232,9 +232,9 @@ test("with pace, who cannot wait for the reset is told when to come back", () =>
 
 test("the limits of one model do not slow down another", () => {
   const scene = new Scene();
-  scene.done(200, scene.told(0, 45_000), { model: "large" });
-  scene.refusal({ pace: true, model: "large", maxWaitMs: 0 });
-  scene.go({ pace: true, model: "small" }).over(null);
+  scene.done(200, scene.told(0, 45_000), { scope: "large" });
+  scene.refusal({ pace: true, scope: "large", maxWaitMs: 0 });
+  scene.go({ pace: true, scope: "small" }).over(null);
 });
 
 test("a client that goes while it waits is gone, and whoever is behind it moves up", async () => {
@@ -303,21 +303,21 @@ test("what has changed is taken once in a while, a bounded number at a time", ()
 
 test("a restart goes on with holds and with what was left", () => {
   const before = new Scene();
-  before.done(200, before.told(0, 45_000), { model: "large" });
+  before.done(200, before.told(0, 45_000), { scope: "large" });
   before.done(429, before.retryIn(20_000));
   const after = new Scene();
   after.limits.restore([...before.limits.views()]);
   assert.equal(after.limits.heldUntil("c1", 1), before.start + 20_000);
   assert.deepEqual(after.limits.view("c1", 1), before.limits.view("c1", 1));
   after.clock.skip(20_000);
-  assert.deepEqual(fieldsOf(after.refusal({ pace: true, model: "large", maxWaitMs: 0 })).at(-1), "25");
+  assert.deepEqual(fieldsOf(after.refusal({ pace: true, scope: "large", maxWaitMs: 0 })).at(-1), "25");
 });
 
-test("hundreds of thousands of credentials, models and answers leave a bounded table behind", () => {
+test("thousands of credentials, scopes and answers leave a bounded table behind", () => {
   const scene = new Scene({ maxSubjects: 50 });
   for (let n = 0; n < 5_000; n++) {
     const credential = { id: `c${n % 700}`, name: "x" };
-    scene.done(200, scene.told(5, 60_000), { credential, model: `m${n}` });
+    scene.done(200, scene.told(5, 60_000), { credential, scope: `m${n}` });
   }
   assert.ok([...scene.limits.views()].length <= 50);
   assert.ok(scene.limits.takeChanged(10_000, 0).length <= 50);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ONE_CALL } from "../../../src/daemon/pipeline/provider-need.ts";
-import { MAX_MODELS, ProviderSubject, SubjectTable } from "../../../src/daemon/pipeline/provider-subject.ts";
+import { MAX_SCOPES, ProviderSubject, SubjectTable } from "../../../src/daemon/pipeline/provider-subject.ts";
 import { WaitLine } from "../../../src/daemon/pipeline/wait-line.ts";
 import { fakeClock } from "../../support/fake-clock.ts";
 
@@ -12,16 +12,16 @@ function newLine(): WaitLine {
   return new WaitLine({ nowMs: () => NOW, setTimer, maxWaiting: 10, gapMs: () => 0 });
 }
 
-test("models of one credential are told apart, in bounded number and length", () => {
+test("models and hosts of one credential are told apart, in bounded number and length", () => {
   const subject = new ProviderSubject("c1", 1, newLine);
   assert.notEqual(subject.lane("a"), subject.lane("b"));
   assert.equal(subject.lane("a"), subject.lane("a"));
   assert.equal(subject.lane("x".repeat(200)), subject.lane(null));
   for (let n = 0; n < 1_000; n++) subject.lane(`made-up-${n}`);
-  assert.ok(subject.laneCount <= MAX_MODELS + 1);
+  assert.ok(subject.laneCount <= MAX_SCOPES + 1);
 });
 
-test("names that a client makes up push out each other, not a model that the provider has told of", () => {
+test("names that a client makes up push out each other, not a scope that the provider has told of", () => {
   const subject = new ProviderSubject("c1", 1, newLine);
   const { lane } = subject.lane("gpt");
   const trip = lane.send(ONE_CALL, 1, NOW);
@@ -32,9 +32,9 @@ test("names that a client makes up push out each other, not a model that the pro
   assert.equal(subject.lane("gpt").lane, lane);
 });
 
-test("while all models are in use, one too many shares the lane of the unknown", () => {
+test("while all scopes are in use, one too many shares the lane of the unknown", () => {
   const subject = new ProviderSubject("c1", 1, newLine);
-  for (let n = 0; n < MAX_MODELS; n++) subject.lane(`m${n}`).lane.send(ONE_CALL, n, NOW);
+  for (let n = 0; n < MAX_SCOPES; n++) subject.lane(`m${n}`).lane.send(ONE_CALL, n, NOW);
   assert.equal(subject.lane("one too many"), subject.lane(null));
 });
 
