@@ -6,6 +6,8 @@ import type { LimitHeaders } from "./schema.ts";
 
 /** Limits of one answer that are looked at. */
 const MAX_WINDOWS = 16;
+/** Longest text that a usage record keeps of them, in characters. */
+const MAX_RECORD = 500;
 
 /** What one answer tells of its provider's limits. Times are ms since the epoch, on our clock. */
 export interface ProviderLimits {
@@ -50,6 +52,22 @@ export function readLimits(rules: LimitHeaders | null, answer: LimitAnswer): Pro
   const windows = tightest(told);
   const retry = answer.status < 400 ? null : retryTime(answer, windows, clock);
   return { windows, retryAtMs: retry?.retryAtMs ?? null, capped: retry?.capped ?? false };
+}
+
+/**
+ * What a usage record keeps: `{"requests":[500,499,1790000000000]}` (limit, remaining, reset in ms since the epoch), and
+ * `retry` with the time to come back. At most 500 characters; null when nothing was told.
+ */
+export function limitsRecord({ windows, retryAtMs }: ProviderLimits): string | null {
+  const told: [string, unknown][] = retryAtMs === null ? [] : [["retry", Math.ceil(retryAtMs)]];
+  for (const { kind, limit, remaining, resetAtMs } of windows) told.push([kind, [limit, remaining, resetAtMs]]);
+  if (told.length === 0) return null;
+  let text = JSON.stringify(Object.fromEntries(told));
+  while (text.length > MAX_RECORD) {
+    told.pop();
+    text = JSON.stringify(Object.fromEntries(told));
+  }
+  return text;
 }
 
 /** Of several limits of one kind the one that is closer to its end. */

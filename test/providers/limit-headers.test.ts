@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import fc from "fast-check";
 import { loadCatalog } from "../../src/providers/catalog.ts";
-import { type ProviderLimits, readLimits } from "../../src/providers/limit-headers.ts";
+import { limitsRecord, type ProviderLimits, readLimits } from "../../src/providers/limit-headers.ts";
 import { LIMIT_KINDS } from "../../src/providers/limits/limit-kind.ts";
 import { MAX_RESET_MS } from "../../src/providers/limits/limit-window.ts";
 import { MAX_HOLD_MS } from "../../src/providers/limits/retry-time.ts";
@@ -220,6 +220,21 @@ test("of two limits of one kind the tighter one is told", () => {
   `;
   const limits = readLimits({ dialect: "openai" }, { ...limitFields(lines), status: 200, body: null, nowMs: NOW });
   assert.deepEqual(told(limits), ["tokens - 20 -"]);
+});
+
+test("a usage record keeps what was told, in bounded length", () => {
+  const window = { kind: "requests", limit: 500, remaining: 499, resetAtMs: NOW + 12 } as const;
+  const none = { windows: [], retryAtMs: null, capped: false };
+  assert.equal(limitsRecord(none), null);
+  assert.equal(limitsRecord({ ...none, windows: [window] }), `{"requests":[500,499,${NOW + 12}]}`);
+  assert.equal(
+    limitsRecord({ windows: [{ ...window, limit: null, resetAtMs: null }], retryAtMs: NOW + 0.5, capped: true }),
+    `{"retry":${NOW + 1},"requests":[null,499,null]}`,
+  );
+  const many = LIMIT_KINDS.map((kind) => ({ ...window, kind, limit: 1e15, remaining: 1e15 }));
+  const text = limitsRecord({ ...none, windows: many }) ?? "";
+  assert.ok(text.length <= 500 && text.length > 400, text);
+  assert.deepEqual(JSON.parse(text).requests, [1e15, 1e15, NOW + 12]);
 });
 
 const NAMES = [

@@ -84,7 +84,8 @@ export class ProviderLane {
       const included = amountOf(trip.answeredBefore, thing) + amountOf(handled, thing);
       this.#window(told.kind)?.told(told, trip.number, included, nowMs);
     }
-    if (windows.length === 0 && this.#windows.size === 0 && status < 500 && status !== 429) this.#silent = true;
+    // A refusal may have come before anybody counted.
+    if (windows.length === 0 && status < 400) this.#silent = true;
     this.#settled();
   }
 

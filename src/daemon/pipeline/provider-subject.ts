@@ -7,6 +7,8 @@ export const MAX_SCOPES = 32;
 const MAX_SCOPE_LENGTH = 128;
 /** Share of the table that is emptied when it is full, so that this is seldom done. */
 const FORGET_SHARE = 0.1;
+/** When nothing could be forgotten it is not tried again for so long. */
+const FORGET_PAUSE_MS = 1_000;
 
 /** The limits of one scope, and who waits for them. */
 export interface ScopeLane {
@@ -84,6 +86,7 @@ export class SubjectTable {
   readonly #subjects = new Map<string, ProviderSubject>();
   readonly #newLine: (hold: ProviderHold) => WaitLine;
   readonly #max: number;
+  #forgetNotBeforeMs = 0;
 
   constructor(max: number, newLine: (hold: ProviderHold) => WaitLine) {
     this.#max = max;
@@ -109,7 +112,9 @@ export class SubjectTable {
   }
 
   #forgetIdle(nowMs: number): void {
+    if (nowMs < this.#forgetNotBeforeMs) return;
     const idle = [...this.#subjects].filter(([, subject]) => subject.idle(nowMs));
+    if (idle.length === 0) this.#forgetNotBeforeMs = nowMs + FORGET_PAUSE_MS;
     idle.sort(([, a], [, b]) => a.usedAtMs - b.usedAtMs);
     for (const [key] of idle.slice(0, Math.ceil(this.#max * FORGET_SHARE))) this.#subjects.delete(key);
   }

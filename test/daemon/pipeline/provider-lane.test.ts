@@ -46,7 +46,8 @@ test("of an unknown credential one request goes, the others wait 2 s for its ans
 test("a provider that tells nothing is not waited for again; an error or a 429 says nothing about that", () => {
   for (const [status, waits] of [
     [200, 0],
-    [404, 0],
+    [304, 0],
+    [404, 2_000],
     [500, 2_000],
     [429, 2_000],
   ] as const) {
