@@ -4,6 +4,7 @@ import type { LimitHeaders } from "../../src/providers/schema.ts";
 export interface LimitedProviderOptions {
   /** `window`: all at once at its end, which comes a period after its first request. `bucket`: all the time. */
   readonly refill: "window" | "bucket";
+  readonly counts: "requests" | "tokens";
   readonly limit: number;
   readonly periodMs: number;
   readonly dialect: "openai" | "anthropic";
@@ -16,7 +17,7 @@ export interface LimitedAnswer {
   readonly retryAtMs: number | null;
 }
 
-/** A provider with one limit of requests, as it handles them one after the other. Its clock is ours. */
+/** A provider with one limit, as it handles requests one after the other. Its clock is ours. */
 export class LimitedProvider {
   refused = 0;
   readonly #options: LimitedProviderOptions;
@@ -35,14 +36,15 @@ export class LimitedProvider {
     this.#left = Math.max(0, this.#left - count);
   }
 
-  handle(nowMs: number): LimitedAnswer {
+  /** @param cost tokens of the request, at most the limit; 1 where requests are counted */
+  handle(nowMs: number, cost: number): LimitedAnswer {
     this.#refill(nowMs);
     const { limit, periodMs, refill } = this.#options;
-    const allowed = this.#left >= 1;
-    if (allowed) this.#left -= 1;
+    const allowed = this.#left >= cost;
+    if (allowed) this.#left -= cost;
     else this.refused += 1;
     const fullAtMs = refill === "window" ? this.#endsAtMs : nowMs + ((limit - this.#left) * periodMs) / limit;
-    const nextAtMs = refill === "window" ? this.#endsAtMs : nowMs + ((1 - this.#left) * periodMs) / limit;
+    const nextAtMs = refill === "window" ? this.#endsAtMs : nowMs + ((cost - this.#left) * periodMs) / limit;
     const fields = this.#fields(Math.floor(this.#left), fullAtMs, nowMs);
     if (allowed) return { status: 200, fields, retryAtMs: null };
     const afterS = Math.ceil((nextAtMs - nowMs) / 1000);
@@ -62,19 +64,19 @@ export class LimitedProvider {
   }
 
   #fields(left: number, fullAtMs: number, nowMs: number): Map<string, string> {
-    const { limit, dialect } = this.#options;
+    const { limit, dialect, counts } = this.#options;
     if (dialect === "openai") {
       return new Map([
-        ["x-ratelimit-limit-requests", String(limit)],
-        ["x-ratelimit-remaining-requests", String(left)],
-        ["x-ratelimit-reset-requests", `${Math.ceil(fullAtMs - nowMs)}ms`],
+        [`x-ratelimit-limit-${counts}`, String(limit)],
+        [`x-ratelimit-remaining-${counts}`, String(left)],
+        [`x-ratelimit-reset-${counts}`, `${Math.ceil(fullAtMs - nowMs)}ms`],
       ]);
     }
     return new Map([
-      ["anthropic-ratelimit-requests-limit", String(limit)],
-      ["anthropic-ratelimit-requests-remaining", String(left)],
+      [`anthropic-ratelimit-${counts}-limit`, String(limit)],
+      [`anthropic-ratelimit-${counts}-remaining`, String(left)],
       // In whole seconds, cut off.
-      ["anthropic-ratelimit-requests-reset", `${new Date(fullAtMs).toISOString().slice(0, 19)}Z`],
+      [`anthropic-ratelimit-${counts}-reset`, `${new Date(fullAtMs).toISOString().slice(0, 19)}Z`],
     ]);
   }
 }

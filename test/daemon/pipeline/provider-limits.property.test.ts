@@ -11,10 +11,18 @@ import { LimitedProvider, type LimitedProviderOptions, limitsOf } from "../../su
 const LONGEST_TRIP_MS = 1_400;
 const CREDENTIAL = { id: "c1", name: "openai-main" };
 
-type Action =
-  | { do: "arrive"; client: string; pace: boolean; maxWaitMs: number; outMs: number; backMs: number; fate: Fate }
-  | { do: "advance"; ms: number }
-  | { do: "steal"; count: number };
+type Action = Arrival | { do: "advance"; ms: number } | { do: "steal"; count: number };
+interface Arrival {
+  do: "arrive";
+  client: string;
+  pace: boolean;
+  maxWaitMs: number;
+  outMs: number;
+  backMs: number;
+  /** Of the limit; whole tokens are made of it where tokens are counted. */
+  share: number;
+  fate: Fate;
+}
 /** `lost`: the provider has handled it, and its answer never comes. */
 type Fate = "answered" | "lost" | "unsent" | "abandoned";
 
@@ -23,6 +31,7 @@ const arrive = (pace: fc.Arbitrary<boolean>): fc.Arbitrary<Action> =>
     do: fc.constant("arrive" as const),
     client: fc.constantFrom("a", "a", "a", "b", "c"),
     pace,
+    share: fc.double({ min: 0, max: 1, noNaN: true }),
     maxWaitMs: fc.constantFrom(0, 500, 5_000, 100_000),
     outMs: fc.integer({ min: 0, max: LONGEST_TRIP_MS / 2 }),
     backMs: fc.integer({ min: 0, max: LONGEST_TRIP_MS / 2 }),
@@ -39,6 +48,7 @@ const steal: fc.Arbitrary<Action> = fc.record({
 
 const provider: fc.Arbitrary<LimitedProviderOptions> = fc.record({
   refill: fc.constantFrom("window" as const, "bucket" as const),
+  counts: fc.constantFrom("requests" as const, "tokens" as const),
   limit: fc.integer({ min: 1, max: 12 }),
   periodMs: fc.constantFrom(1_000, 6_000, 10_000),
   dialect: fc.constantFrom("openai" as const, "anthropic" as const),
@@ -81,7 +91,12 @@ class Play {
     await turn();
   }
 
-  #arrive(action: Action & { do: "arrive" }): void {
+  #costOf({ share }: Arrival): number {
+    const { counts, limit } = this.options;
+    return counts === "requests" ? 1 : Math.max(1, Math.floor(share * share * limit));
+  }
+
+  #arrive(action: Arrival): void {
     const gone = new AbortController();
     const refused = (error: unknown): void => {
       assert.ok(error instanceof ProxyError, String(error));
@@ -89,8 +104,9 @@ class Play {
       else this.refused += 1;
     };
     // Whoever will not wait for the first answer ever goes without knowing anything.
+    const need = { ...ONE_CALL, input: this.#costOf(action) };
     const maxWaitMs = this.#known() ? action.maxWaitMs : 100_000;
-    const request = { ...action, maxWaitMs, credential: CREDENTIAL, version: 1, scope: "m", need: ONE_CALL };
+    const request = { ...action, maxWaitMs, credential: CREDENTIAL, version: 1, scope: "m", need };
     try {
       const entered = this.limits.enter(request, () => gone.signal);
       if (entered instanceof Promise) entered.then((pass) => this.#send(pass, action), refused);
@@ -101,7 +117,8 @@ class Play {
     }
   }
 
-  #send(pass: Pass, { outMs, backMs, fate }: Action & { do: "arrive" }): void {
+  #send(pass: Pass, action: Arrival): void {
+    const { outMs, backMs, fate } = action;
     if (this.nowMs() < this.toldMs) this.sentTooEarly += 1;
     if (fate === "unsent") {
       this.clock.setTimer(outMs, () => pass.unsent());
@@ -109,7 +126,7 @@ class Play {
     }
     this.sent += 1;
     this.clock.setTimer(outMs, () => {
-      const answer = this.provider.handle(this.nowMs());
+      const answer = this.provider.handle(this.nowMs(), this.#costOf(action));
       this.clock.setTimer(backMs, () => {
         // Nothing can be learnt of a credential whose first answers are all lost.
         if (fate !== "lost" || !this.#known()) this.#answered(pass, answer);
@@ -189,16 +206,25 @@ test("with or without pace, and whoever else uses the key: after a 429 nothing i
 test("pace wastes little: a steady crowd gets nearly everything that the provider gives", async () => {
   for (const refill of ["window", "bucket"] as const) {
     for (const dialect of ["openai", "anthropic"] as const) {
-      const play = new Play({ refill, dialect, limit: 20, periodMs: 10_000 }, () => 0.5);
+      const play = new Play({ refill, dialect, counts: "requests", limit: 20, periodMs: 10_000 }, () => 0.5);
       for (let n = 0; n < 4_000; n++) {
         const client = n % 3 === 0 ? "a" : "b";
-        await play.run({ do: "arrive", client, pace: true, maxWaitMs: 2_000, outMs: 50, backMs: 50, fate: "answered" });
+        await play.run({
+          do: "arrive",
+          client,
+          pace: true,
+          share: 0,
+          maxWaitMs: 2_000,
+          outMs: 50,
+          backMs: 50,
+          fate: "answered",
+        });
         await play.run({ do: "advance", ms: 50 });
       }
       await play.end();
       assert.equal(play.provider.refused, 0);
       // 200 s at 2 a second.
-      assert.ok(play.sent >= 300, `${refill} ${dialect}: ${play.sent} of 400`);
+      assert.ok(play.sent >= 360, `${refill} ${dialect}: ${play.sent} of 400`);
     }
   }
 });
