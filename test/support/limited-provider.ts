@@ -40,7 +40,8 @@ export class LimitedProvider {
   handle(nowMs: number, cost: number): LimitedAnswer {
     this.#refill(nowMs);
     const { limit, periodMs, refill } = this.#options;
-    const allowed = this.#left >= cost;
+    // What is refilled bit by bit adds up only nearly.
+    const allowed = this.#left >= cost - 1e-9;
     if (allowed) this.#left -= cost;
     else this.refused += 1;
     const fullAtMs = refill === "window" ? this.#endsAtMs : nowMs + ((limit - this.#left) * periodMs) / limit;

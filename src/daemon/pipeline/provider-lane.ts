@@ -44,6 +44,7 @@ export class ProviderLane {
   /** Sent and not over: the answer may still be coming. */
   #open = 0;
   #lastSentMs = 0;
+  #lastNumber = 0;
   #burstSinceMs = 0;
   /** The provider has answered and told no limits. */
   #silent = false;
@@ -66,6 +67,7 @@ export class ProviderLane {
     this.#waiting += 1;
     this.#open += 1;
     this.#lastSentMs = nowMs;
+    this.#lastNumber = number;
     add(this.#sent, need);
     return { number, need, answeredBefore: { ...this.#answered }, answered: false, over: false };
   }
@@ -82,7 +84,7 @@ export class ProviderLane {
     for (const told of windows) {
       const thing = limitThing(told.kind);
       const included = amountOf(trip.answeredBefore, thing) + amountOf(handled, thing);
-      this.#window(told.kind)?.told(told, trip.number, included, nowMs);
+      this.#window(told.kind)?.told(told, trip.number, this.#lastNumber, included, nowMs);
     }
     // A refusal may have come before anybody counted.
     if (windows.length === 0 && status < 400) this.#silent = true;
@@ -136,8 +138,8 @@ export class ProviderLane {
   }
 
   #readyIn(window: ProviderWindow, need: Need, nowMs: number): number | null {
-    window.turn(nowMs);
     const thing = limitThing(window.kind);
+    window.turn(nowMs, amountOf(this.#answered, thing));
     // What is more than the whole limit needs all of it; the provider decides.
     const cost = Math.min(amountOf(need, thing), window.limit ?? Number.POSITIVE_INFINITY);
     const left = window.left(amountOf(this.#sent, thing));
@@ -155,12 +157,15 @@ export class ProviderLane {
   }
 
   views(nowMs: number): WindowView[] {
-    return [...this.#windows.values()].flatMap((window) => window.view(nowMs) ?? []);
+    return [...this.#windows.values()].flatMap((window) => {
+      window.turn(nowMs, amountOf(this.#answered, limitThing(window.kind)));
+      return window.view() ?? [];
+    });
   }
 
   /** Goes on from what an earlier process knew. */
   restore(window: WindowView): void {
-    this.#window(window.kind)?.told(window, 0, 0, window.seenAtMs);
+    this.#window(window.kind)?.told(window, 0, 0, 0, window.seenAtMs);
   }
 
   /** Null when there are too many already. */

@@ -21,9 +21,10 @@ export class ProviderWindow {
   #toldResetMs: number | null = null;
   /** Everything that may be sent; null when nobody knows what remains. */
   #bound: number | null = null;
-  /** The request whose answer all this comes from, and everything that is in the number it was told. */
+  /** The request whose answer this comes from. */
   #number = -1;
-  #included = 0;
+  /** The last request that had been sent when the provider last told of this limit. */
+  #sentWhenTold = -1;
   /** Lowest number told while requests were on their way without a pause; null when it may not be all of them. */
   #lowest: number | null = Number.POSITIVE_INFINITY;
 
@@ -31,22 +32,35 @@ export class ProviderWindow {
     this.kind = kind;
   }
 
-  /** @param included what is in the number that is told, in the lane's sums */
-  told(window: LimitWindow, number: number, included: number, nowMs: number): void {
+  /**
+   * @param number of the request whose answer tells this, and that of the last one that was sent
+   * @param included what is in the number that is told, in the lane's sums
+   */
+  told(window: LimitWindow, number: number, lastSent: number, included: number, nowMs: number): void {
     const past = window.resetAtMs !== null && window.resetAtMs <= nowMs;
     if (this.#number === -1) this.#lowest = null;
+    this.#takeReset(window, number, nowMs);
+    this.#sentWhenTold = lastSent;
     if (past || window.remaining === null) this.#lowest = null;
     else if (this.#lowest !== null) this.#lowest = Math.min(this.#lowest, window.remaining);
     // The answer to an earlier request may come late; its number is older.
     if (number < this.#number) return;
     this.#number = number;
-    this.#included = included;
     this.limit = window.limit ?? this.limit;
     this.seenAtMs = nowMs;
     this.#remaining = window.remaining;
-    this.#toldResetMs = window.resetAtMs;
     this.#bound = window.remaining === null ? null : included + window.remaining;
-    this.resetAtMs = window.resetAtMs ?? this.#latestReset(nowMs);
+  }
+
+  /**
+   * A reset only ever moves away as requests are handled. So of answers to requests that were on their way together
+   * the latest one holds, whichever came first; only a request that was sent afterwards may know better.
+   */
+  #takeReset({ resetAtMs }: LimitWindow, number: number, nowMs: number): void {
+    const at = resetAtMs ?? this.#latestReset(nowMs);
+    if (at === null || (this.resetAtMs !== null && number <= this.#sentWhenTold && at < this.resetAtMs)) return;
+    this.resetAtMs = at;
+    this.#toldResetMs = resetAtMs;
   }
 
   /** An answer of this burst did not tell of this limit, or did not come. */
@@ -64,13 +78,17 @@ export class ProviderWindow {
     this.#bound = Math.max(this.#bound, sent + this.#lowest);
   }
 
-  /** At its reset everything is there again, but for what the provider may already have counted after it. */
-  turn(nowMs: number): void {
+  /**
+   * At its reset everything is there again, but for what is on its way: what was handled after it and answered has
+   * moved the reset.
+   * @param answered amounts that were answered, in the lane's sums
+   */
+  turn(nowMs: number, answered: number): void {
     if (this.resetAtMs === null || nowMs < this.resetAtMs) return;
     this.resetAtMs = null;
     this.#lowest = null;
     this.#remaining = this.limit;
-    this.#bound = this.limit === null ? null : this.#included + this.limit;
+    this.#bound = this.limit === null ? null : answered + this.limit;
   }
 
   /** At least this much is left; null when nobody knows. */
@@ -78,8 +96,7 @@ export class ProviderWindow {
     return this.#bound === null ? null : this.#bound - sent;
   }
 
-  view(nowMs: number): WindowView | null {
-    this.turn(nowMs);
+  view(): WindowView | null {
     if (this.limit === null && this.#remaining === null) return null;
     const resetAtMs = this.resetAtMs === null ? null : this.#toldResetMs;
     return { kind: this.kind, limit: this.limit, remaining: this.#remaining, resetAtMs, seenAtMs: this.seenAtMs };
@@ -88,7 +105,6 @@ export class ProviderWindow {
   /** Without a word of it: a whole period from now, however the provider counts. */
   #latestReset(nowMs: number): number | null {
     const periodMs = limitPeriodMs(this.kind);
-    if (periodMs !== null) return nowMs + periodMs;
-    return this.resetAtMs !== null && this.resetAtMs > nowMs ? this.resetAtMs : null;
+    return periodMs === null ? null : nowMs + periodMs;
   }
 }
