@@ -15,6 +15,10 @@ import { ProviderWindow, type WindowView } from "./provider-window.ts";
  * is never more than what the provider has left, if nobody else uses the key: that no 429 comes follows from it. It
  * holds for windows that are refilled at once and for buckets that are refilled all the time, which only ever have
  * more. When nothing is on its way, all that was sent has been answered, and the lowest number told is exact.
+ *
+ * Handling a request moves the reset away, or leaves it where it is. So at the latest reset that any answer has told,
+ * everything is there again, but for what is on its way, and for what was sent and never answered: that stays counted
+ * until a later request has been told a number, which has it in it.
  */
 
 /** For so long after the first request of a credential others wait for its answer, which will tell its limits. */
@@ -39,6 +43,9 @@ export class ProviderLane {
   readonly #windows = new Map<LimitKind, ProviderWindow>();
   readonly #sent: Tally = noNeed();
   readonly #answered: Tally = noNeed();
+  /** Sent, never answered, and not yet in a number that was told to a request sent after `#lostUpTo`. */
+  #lost: Tally = noNeed();
+  #lostUpTo = 0;
   /** Sent, and neither answered nor given up. */
   #waiting = 0;
   /** Sent and not over: the answer may still be coming. */
@@ -86,6 +93,10 @@ export class ProviderLane {
       const included = amountOf(trip.answeredBefore, thing) + amountOf(handled, thing);
       this.#window(told.kind)?.told(told, trip.number, this.#lastNumber, included, nowMs);
     }
+    if (windows.length > 0 && trip.number > this.#lostUpTo) {
+      add(this.#answered, this.#lost);
+      this.#lost = noNeed();
+    }
     // A refusal may have come before anybody counted.
     if (windows.length === 0 && status < 400) this.#silent = true;
     this.#settled();
@@ -98,10 +109,11 @@ export class ProviderLane {
   over(trip: Trip, output: number | null): void {
     if (!this.#close(trip)) return;
     if (!trip.answered) {
-      // Whether the provider has counted it nobody can say.
+      // Whether and when the provider has counted it nobody can say.
       this.#waiting -= 1;
       for (const window of this.#windows.values()) window.missed();
-      add(this.#answered, trip.need);
+      add(this.#lost, trip.need);
+      this.#lostUpTo = this.#lastNumber;
       this.#settled();
       return;
     }

@@ -120,6 +120,37 @@ test("a header counts against it what may have been handled after it, until noth
   assert.equal(wait(lane, NOW, ONE_CALL), null);
 });
 
+test("the reset is the latest that was told to requests on their way together, whichever answer came first", () => {
+  const lane = laneTold(requests(50, 1_000));
+  const early = lane.send(ONE_CALL, 2, NOW);
+  const late = lane.send(ONE_CALL, 3, NOW);
+  lane.answered(late, 200, told(requests(1, 5_000)), NOW);
+  lane.answered(early, 200, told(requests(0, 9_000)), NOW);
+  assert.equal(wait(lane, NOW, { ...ONE_CALL, requests: 90 }), 9_000);
+  // A request that was sent afterwards knows better.
+  lane.answered(lane.send(ONE_CALL, 4, NOW), 200, told(requests(0, 3_000)), NOW);
+  assert.equal(wait(lane), 3_000);
+});
+
+test("at the reset everything is there but what is on its way", () => {
+  const lane = laneTold(requests(50, 1_000, 51));
+  lane.send({ ...ONE_CALL, requests: 20 }, 2, NOW);
+  const rest = { ...ONE_CALL, requests: 31 };
+  assert.equal(wait(lane, NOW + 1_000, rest), 0);
+  assert.equal(wait(lane, NOW + 1_000, { ...rest, requests: 32 }), null);
+});
+
+test("a lost answer's request stays counted over the reset, until a later request is told a number", () => {
+  const lane = laneTold(requests(50, 1_000, 51));
+  lane.over(lane.send({ ...ONE_CALL, requests: 20 }, 2, NOW), null);
+  const later = lane.send(ONE_CALL, 3, NOW + 1_000);
+  const rest = { ...ONE_CALL, requests: 31 };
+  assert.equal(wait(lane, NOW + 1_000, rest), null);
+  assert.equal(wait(lane, NOW + 1_000, { ...rest, requests: 30 }), 0);
+  lane.answered(later, 200, told(requests(51, 1_000, 51)), NOW + 1_000);
+  assert.equal(wait(lane, NOW + 1_000, { ...rest, requests: 51 }), 0);
+});
+
 test("an answer that was lost leaves its request counted", () => {
   const lane = laneTold(requests(1, 60_000, 2));
   const lost = lane.send(ONE_CALL, 2, NOW);
