@@ -153,8 +153,8 @@ test("a longer hold sends those away who cannot wait for it, at once", async () 
   const scene = new Scene();
   const early = scene.go();
   scene.done(429, scene.retryIn(1_000));
-  const short = scene.wait({ maxWaitMs: 5_000 });
   const long = scene.wait({ maxWaitMs: 60_000 });
+  const short = scene.wait({ maxWaitMs: 5_000 });
   early.answered(429, scene.retryIn(30_000));
   await turn();
   assert.deepEqual(fieldsOf(short.error), ["limit_exceeded", "provider_limit", "Retry-After", "30"]);

@@ -90,6 +90,15 @@ test("who would wait beyond its deadline is refused as soon as that is known", a
   assert.equal(scene.clock.pending(), 0);
 });
 
+test("the first in line does not keep the others waiting for a turn that comes too late for it", () => {
+  const scene = new Scene();
+  scene.join("a", "short", 500);
+  scene.join("a", "next", 5_000);
+  scene.readyAt = (name) => scene.at(name === "short" ? 2_000 : 0);
+  scene.line.advance();
+  assert.deepEqual(scene.events, ["0 short late 2000", "0 next went"]);
+});
+
 test("at its deadline a request is tried once more, and then refused with what is known", async () => {
   const scene = new Scene();
   scene.join("a", "a1", 500);
