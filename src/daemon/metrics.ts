@@ -1,5 +1,6 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { Counter, collectDefaultMetrics, Gauge, Registry } from "prom-client";
 import { SEVERITIES } from "../store/alerts.ts";
+import { type Distribution, distribution, FoldedHistogram, observe, type Series } from "./folded-histogram.ts";
 
 /** Label value for everything that is not a configured name, so that a client cannot invent time series. */
 const OTHER = "other";
@@ -36,6 +37,19 @@ export interface LimitGauge {
   remaining: number;
 }
 
+/** One credential's limits at its provider. */
+export interface ProviderLimitGauge {
+  readonly credential: string;
+  /** The provider does not want to see it for now. */
+  readonly held: boolean;
+  /** At most one per kind, from a closed set. */
+  readonly windows: readonly {
+    readonly kind: string;
+    readonly limit: number | null;
+    readonly remaining: number | null;
+  }[];
+}
+
 /** State that other parts own and that is only read when somebody scrapes. */
 export interface MetricSources {
   vaultSealed: () => boolean;
@@ -46,6 +60,7 @@ export interface MetricSources {
   credentials: () => Iterable<CredentialGauge>;
   /** The lowest remaining count of each (route, limit) over its keys. */
   limits: () => Iterable<LimitGauge>;
+  providerLimits: () => Iterable<ProviderLimitGauge>;
   alertsOpen: () => Iterable<{ readonly severity: string }>;
   alertsOpened: () => ReadonlyMap<string, number>;
 }
@@ -61,26 +76,6 @@ export interface Metrics {
   /** The exposition text. A source that throws leaves its metric out rather than failing the scrape. */
   render(): Promise<string>;
   contentType: string;
-}
-
-/** Cumulative counts of one series: plain numbers, because prom-client's observe() hashes label strings every call. */
-interface Distribution {
-  bounds: readonly number[];
-  counts: Float64Array;
-  sum: number;
-  count: number;
-}
-
-function observe(distribution: Distribution, seconds: number): void {
-  let at = 0;
-  while (at < distribution.bounds.length && seconds > (distribution.bounds[at] as number)) at++;
-  distribution.counts[at] = (distribution.counts[at] as number) + 1;
-  distribution.sum += seconds;
-  distribution.count++;
-}
-
-function distribution(bounds: readonly number[]): Distribution {
-  return { bounds, counts: new Float64Array(bounds.length + 1), sum: 0, count: 0 };
 }
 
 interface Tally {
@@ -118,40 +113,6 @@ function child<V>(children: Map<string, V>, key: string | null, create: () => V)
   const created = create();
   children.set(name, created);
   return created;
-}
-
-interface Series {
-  labels: Record<string, string>;
-  distribution: Distribution;
-}
-
-/** A histogram whose numbers are kept elsewhere; it only renders them, cumulative as Prometheus wants. */
-class FoldedHistogram extends Histogram<string> {
-  readonly #title: { name: string; help: string };
-  readonly #series: () => Iterable<Series>;
-
-  constructor(register: Registry, name: string, help: string, series: () => Iterable<Series>) {
-    super({ name, help, registers: [register] });
-    this.#title = { name, help };
-    this.#series = series;
-  }
-
-  /** prom-client renders text, and `get`, from what this returns; it exists in prom-client but not in its types. */
-  async getForPromString() {
-    const { name, help } = this.#title;
-    const values: { metricName: string; labels: Record<string, string | number>; value: number }[] = [];
-    for (const { labels, distribution } of this.#series()) {
-      let cumulative = 0;
-      for (const [at, bound] of distribution.bounds.entries()) {
-        cumulative += distribution.counts[at] as number;
-        values.push({ metricName: `${name}_bucket`, labels: { ...labels, le: bound }, value: cumulative });
-      }
-      values.push({ metricName: `${name}_bucket`, labels: { ...labels, le: "+Inf" }, value: distribution.count });
-      values.push({ metricName: `${name}_sum`, labels, value: distribution.sum });
-      values.push({ metricName: `${name}_count`, labels, value: distribution.count });
-    }
-    return { name, help, type: "histogram", values };
-  }
 }
 
 type Sample = readonly [labels: Record<string, string>, value: number];
@@ -289,6 +250,25 @@ function registerSources(register: Registry, sources: Partial<MetricSources>): v
   );
 }
 
+function registerProviderLimits(register: Registry, sources: Partial<MetricSources>): void {
+  const known = () => [...(sources.providerLimits?.() ?? [])].slice(0, MAX_LABEL_VALUES);
+  const numbers = (which: "limit" | "remaining"): Sample[] =>
+    known().flatMap(({ credential, windows }) =>
+      windows.flatMap((window): Sample[] => {
+        const value = window[which];
+        return value === null ? [] : [[{ credential, kind: window.kind }, value]];
+      }),
+    );
+  const labels = ["credential", "kind"];
+  gauge(register, "sidekey_provider_limit", "The provider's own limit.", labels, () => numbers("limit"));
+  gauge(register, "sidekey_provider_remaining", "What the provider last said is left of its limit.", labels, () =>
+    numbers("remaining"),
+  );
+  gauge(register, "sidekey_provider_held", "1 while the provider does not want a credential.", ["credential"], () =>
+    known().map(({ credential, held }): Sample => [{ credential }, Number(held)]),
+  );
+}
+
 interface PolicyState {
   ok: boolean;
   revision: string;
@@ -319,6 +299,7 @@ export function createMetrics(): Metrics {
   collectDefaultMetrics({ register });
   registerTraffic(register, routes, denials);
   registerSources(register, sources);
+  registerProviderLimits(register, sources);
   registerPolicy(register, () => policy);
 
   return {
