@@ -17,6 +17,19 @@ export interface LimitGauge {
   remaining: number;
 }
 
+/** One credential's limits at its provider. */
+export interface ProviderLimitGauge {
+  readonly credential: string;
+  /** The provider does not want to see it for now. */
+  readonly held: boolean;
+  /** At most one per kind, from a closed set. */
+  readonly windows: readonly {
+    readonly kind: string;
+    readonly limit: number | null;
+    readonly remaining: number | null;
+  }[];
+}
+
 /** State that other parts own and that is only read when somebody scrapes. */
 export interface MetricSources {
   vaultSealed: () => boolean;
@@ -27,6 +40,7 @@ export interface MetricSources {
   credentials: () => Iterable<CredentialGauge>;
   /** The lowest remaining count of each (route, limit) over its keys. */
   limits: () => Iterable<LimitGauge>;
+  providerLimits: () => Iterable<ProviderLimitGauge>;
   alertsOpen: () => Iterable<{ readonly severity: string }>;
   alertsOpened: () => ReadonlyMap<string, number>;
 }
@@ -92,6 +106,25 @@ function registerSources(register: Registry, sources: Partial<MetricSources>): v
   );
 }
 
+function registerProviderLimits(register: Registry, sources: Partial<MetricSources>): void {
+  const known = () => [...(sources.providerLimits?.() ?? [])].slice(0, MAX_LABEL_VALUES);
+  const numbers = (which: "limit" | "remaining"): Sample[] =>
+    known().flatMap(({ credential, windows }) =>
+      windows.flatMap((window): Sample[] => {
+        const value = window[which];
+        return value === null ? [] : [[{ credential, kind: window.kind }, value]];
+      }),
+    );
+  const labels = ["credential", "kind"];
+  gauge(register, "sidekey_provider_limit", "The provider's own limit.", labels, () => numbers("limit"));
+  gauge(register, "sidekey_provider_remaining", "What the provider last said is left of its limit.", labels, () =>
+    numbers("remaining"),
+  );
+  gauge(register, "sidekey_provider_held", "1 while the provider does not want a credential.", ["credential"], () =>
+    known().map(({ credential, held }): Sample => [{ credential }, Number(held)]),
+  );
+}
+
 interface PolicyState {
   ok: boolean;
   revision: string;
@@ -117,6 +150,7 @@ export function createMetrics(): Metrics {
   collectDefaultMetrics({ register });
   const traffic = new TrafficMetrics(register);
   registerSources(register, sources);
+  registerProviderLimits(register, sources);
   registerPolicy(register, () => policy);
 
   return {

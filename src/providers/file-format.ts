@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { LIMIT_KINDS } from "./limits/limit-kind.ts";
+import { TIME_FORMATS } from "./limits/told-time.ts";
 import { DIALECT_NAMES } from "./usage/dialects.ts";
 
 /**
@@ -177,11 +179,22 @@ export const providerFile = z.strictObject({
     .optional(),
   limitHeaders: z
     .strictObject({
-      dialect: tokenWord,
+      dialect: z.enum(["standard", "fields", "openai", "anthropic", "mistral", "binance"]),
+      /** Whose they are: all keys together when the provider counts by address. */
+      per: z.enum(["key", "address"]).optional(),
+      /** What `standard` and `fields` count. */
+      kind: z.enum(LIMIT_KINDS).optional(),
+      /** Names for `fields`. */
       limit: headerName.optional(),
       remaining: headerName.optional(),
+      used: headerName.optional(),
       reset: headerName.optional(),
+      /** How the reset is written, where its size would not tell. */
+      resetAs: z.enum(TIME_FORMATS).optional(),
+      /** What there is, for `binance`, which tells only what was used. */
+      quotas: z.partialRecord(z.enum(LIMIT_KINDS), z.int().min(1)).optional(),
     })
+    .refine(namesFields, "fields needs remaining, and only fields names limit, remaining, used and reset")
     .optional(),
   errors: z
     .array(
@@ -232,4 +245,17 @@ export type Evidence = z.infer<typeof evidence>;
 
 function nonEmpty<K extends z.ZodString, V extends z.ZodType>(key: K, value: V): z.ZodRecord<K, V> {
   return z.record(key, value).refine((entries) => Object.keys(entries).length > 0, "must have at least one entry");
+}
+
+interface NamedFields {
+  readonly dialect: string;
+  readonly limit?: string | undefined;
+  readonly remaining?: string | undefined;
+  readonly used?: string | undefined;
+  readonly reset?: string | undefined;
+}
+
+function namesFields({ dialect, limit, remaining, used, reset }: NamedFields): boolean {
+  if (dialect === "fields") return remaining !== undefined;
+  return [limit, remaining, used, reset].every((name) => name === undefined);
 }

@@ -69,5 +69,25 @@ export const MONITOR_MIGRATIONS: readonly string[] = [
   INSERT INTO alert_events (kind, object, severity, message, count, first_at, last_at)
     SELECT kind, object, severity, message, count, first_at, last_at FROM alerts ORDER BY first_at, kind, object;
   DROP TABLE alerts;
+  CREATE TABLE provider_windows (
+    credential TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    scope TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    most INTEGER,
+    remaining INTEGER,
+    reset_at INTEGER,
+    seen_at INTEGER NOT NULL,
+    PRIMARY KEY (credential, version, scope, kind)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE provider_holds (
+    credential TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    status INTEGER NOT NULL,
+    until INTEGER NOT NULL,
+    capped INTEGER NOT NULL,
+    PRIMARY KEY (credential, version)
+  ) STRICT, WITHOUT ROWID;
   `,
 ];

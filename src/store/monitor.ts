@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { AlertStore } from "./alerts.ts";
 import { type Database, guard, openMonitorDatabase } from "./database.ts";
 import { MONITOR_MIGRATIONS } from "./monitor-schema.ts";
+import { readProviderLimits, SHARED_PREFIX, type StoredLimits, writeProviderLimits } from "./provider-limit-rows.ts";
 
 export const MONITOR_FILE = "monitor.db";
 
@@ -156,13 +157,22 @@ export class MonitorStore {
   keepOnly(existing: ReadonlySet<string>): void {
     this.#run(() =>
       this.#db.transaction(() => {
-        for (const table of ["health", "checks", "notices"]) {
+        for (const table of ["health", "checks", "notices", "provider_windows", "provider_holds"]) {
           const ids = this.#db.prepare(`SELECT DISTINCT credential FROM ${table}`).pluck().all() as string[];
           const forget = this.#db.prepare(`DELETE FROM ${table} WHERE credential = ?`);
-          for (const id of ids) if (!existing.has(id)) forget.run(id);
+          for (const id of ids) if (!existing.has(id) && !id.startsWith(SHARED_PREFIX)) forget.run(id);
         }
       })(),
     );
+  }
+
+  /** The providers' own limits as they were last told; all, or those of one credential. */
+  providerLimits(credential?: string): StoredLimits[] {
+    return this.#run(() => readProviderLimits(this.#db, credential));
+  }
+
+  putProviderLimits(limits: readonly StoredLimits[]): void {
+    this.#run(() => writeProviderLimits(this.#db, limits));
   }
 
   /**

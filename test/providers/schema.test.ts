@@ -59,6 +59,24 @@ test("the greatest age of a key is a number of days", () => {
   }
 });
 
+test("how limits are told is one of a closed list, with names only where names are read", () => {
+  const read = (rules: string) => `${minimal}limitHeaders: ${rules}\n`;
+  const good =
+    "{ dialect: fields, kind: credits_per_minute, used: credits-used, remaining: credits-left, per: address }";
+  assert.equal(parseProvider(read(good), "providers/acme.yaml").limitHeaders?.kind, "credits_per_minute");
+  const quotas = parseProvider(
+    read("{ dialect: binance, quotas: { weight_per_minute: 6000 } }"),
+    "providers/acme.yaml",
+  );
+  assert.deepEqual(quotas.limitHeaders?.quotas, { weight_per_minute: 6000 });
+  assert.match(errorOf(read("{ dialect: epoch-seconds }")).message, /limitHeaders\.dialect: .*"standard".*"binance"/);
+  assert.match(errorOf(read("{ dialect: fields }")).message, /fields needs remaining/);
+  assert.match(errorOf(read("{ dialect: openai, remaining: x-left }")).message, /only fields names/);
+  for (const wrong of ["kind: apples", "resetAs: fortnights", "per: planet", "quotas: { weight: 0 }"]) {
+    assert.match(errorOf(read(`{ dialect: standard, ${wrong} }`)).message, /limitHeaders\./, wrong);
+  }
+});
+
 test("hosts take ports and one leading star, narrowing becomes sets and globs", () => {
   const text = minimal
     .replace("[api.acme.example]", '["*.acme.example", "localhost:5000"]')

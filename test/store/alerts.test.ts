@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import SQLite from "better-sqlite3";
 import { type Alert, KEPT_CLOSED } from "../../src/store/alerts.ts";
+import { openMonitorDatabase } from "../../src/store/database.ts";
 import { MONITOR_FILE, type MonitorStore, openMonitorStore } from "../../src/store/monitor.ts";
 import { MONITOR_MIGRATIONS } from "../../src/store/monitor-schema.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -135,12 +135,8 @@ test("a message is bounded", (t) => {
 
 test("alerts of a monitor.db that was made before alerts had numbers are still open", (t) => {
   const dir = tempDir(t);
-  openMonitorStore(dir).close();
-  const db = new SQLite(join(dir, MONITOR_FILE));
-  db.exec("DROP TABLE alert_events; DROP TABLE health; DROP TABLE checks; DROP TABLE notices;");
-  db.exec(MONITOR_MIGRATIONS[0] ?? "");
+  const db = openMonitorDatabase(join(dir, MONITOR_FILE), MONITOR_MIGRATIONS.slice(0, 1));
   db.exec("INSERT INTO alerts VALUES ('backup_failed', 'backup', 'critical', 'the disk is full', 4, 10, 20)");
-  db.pragma("user_version = 1");
   db.close();
   const [alert] = opened(t, dir).alerts.open();
   assert.deepEqual(alert, {

@@ -87,6 +87,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/pipeline/pipeline.ts": "the order of the stages, end to end; test/guarantees/g03-one-decision.test.ts",
   "src/daemon/pipeline/send.ts": "from a decided request to the wire; test/guarantees/g04-inject-last.test.ts",
   "src/daemon/pipeline/tripwire-judge.ts": "what tripwire.ts asks; test/daemon/pipeline/tripwire.test.ts",
+  "src/daemon/pipeline/provider-window.ts": "one limit of a lane; test/daemon/pipeline/provider-lane.test.ts",
   "src/daemon/pipeline/tunnel.ts": "needs a tunnel; test/e2e/tunnel.test.ts",
   "src/daemon/setup-config.ts": "a step of setup.ts; test/daemon/setup.test.ts",
   "src/daemon/setup-data-dir.ts": "a step of setup.ts; test/daemon/setup.test.ts",

@@ -8,6 +8,7 @@ import { type RotationFacts, rotationFacts, rotationLines, rotationSummary } fro
 import { registerCredentialAccept } from "./credential-accept.ts";
 import { registerCredentialAdd } from "./credential-add.ts";
 import { healthOf, renderHealth, statesOf } from "./credential-health.ts";
+import { providerLimitsOf, renderProviderLimits } from "./credential-limits.ts";
 import { registerCredentialRemove } from "./credential-remove.ts";
 import { registerCredentialRotate } from "./credential-rotate.ts";
 import { registerCredentialValidate } from "./credential-validate.ts";
@@ -85,7 +86,8 @@ async function showCredential(cli: Cli, name: string, json: boolean): Promise<vo
     return { ...found, ...rotationFacts(cli, vault, found) };
   });
   const health = healthOf(cli, credential);
-  if (json) return cli.terminal.json({ ...credential, health });
+  const providerLimits = providerLimitsOf(cli, credential);
+  if (json) return cli.terminal.json({ ...credential, health, providerLimits });
   cli.terminal.out(
     renderFacts([
       ["name", credential.name],
@@ -109,6 +111,8 @@ async function showCredential(cli: Cli, name: string, json: boolean): Promise<vo
   ]);
   cli.terminal.out(`\n${renderTable(["version", "stage", "created", "fingerprint"], versions)}`);
   cli.terminal.out(`\n${renderHealth(cli, credential, health)}`);
+  const limits = renderProviderLimits(cli, providerLimits);
+  if (limits !== null) cli.terminal.out(`\n${limits}`);
 }
 
 /** Operators have to know a bait when they see one. */
