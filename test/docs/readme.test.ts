@@ -69,19 +69,21 @@ test("the README starts with two commands that need nothing else", () => {
   );
 });
 
-/** What follows `--` belongs to another program. `a|b|c` in a page stands for each of them. */
+/** What follows `--` or a redirection belongs to somebody else. `a|b|c` in a page stands for each of them. */
 function callProblem(program: Command, call: string): string | null {
-  const words = (call.split(" -- ")[0] ?? "").split(" ").filter((word) => word !== "" && word !== "...");
+  const words = (call.split(/ (?:--|[<>|]) /)[0] ?? "").split(" ").filter((word) => word !== "" && word !== "...");
   let command = program;
   const known = new Set(program.options.map(({ long }) => long));
-  for (const word of words) {
+  for (const [at, word] of words.entries()) {
     if (word.startsWith("-")) {
       const name = word.split("=")[0] ?? "";
       for (const { long } of command.options) known.add(long);
       if (name !== "--help" && !known.has(name)) return `no option ${name}`;
       continue;
     }
-    if (command.commands.length === 0) continue;
+    // The value of an option of a command that has subcommands of its own.
+    const takesValue = command.options.some(({ long, required }) => required && long === words[at - 1]);
+    if (command.commands.length === 0 || takesValue) continue;
     const choices = word.split("|").map((name) => command.commands.find((sub) => sub.name() === name));
     const [next] = choices;
     if (next === undefined || choices.includes(undefined)) return `no command ${word}`;

@@ -12,6 +12,8 @@ test("money is written exactly, with at least two digits behind the point", () =
     [100_000_000_000, "100.00"],
     [1_000_000_010, "1.00000001"],
     [Number.MAX_SAFE_INTEGER, "9007199.254740991"],
+    [1_500_000_000.9, "1.50"],
+    [1e15 - 1, "999999.999999999"],
     [2n ** 62n, "4611686018.427387904"],
   ];
   for (const [nano, text] of texts) assert.equal(usdText(nano), text);

@@ -9,10 +9,10 @@ import {
 } from "../../policy/price-schema.ts";
 import { costOf, maxOutputOf, PriceError } from "../../policy/price-table.ts";
 import { parseInstant } from "../../policy/price-value.ts";
+import { usdText } from "../../policy/usd-text.ts";
 import { UNITS, type Unit, type Units } from "../../providers/usage/usage.ts";
 import type { Cli } from "../cli.ts";
 import { EXIT, notFound, usageError } from "../failure.ts";
-import { formatUsd } from "../money.ts";
 import { formatTime, problemLine, renderFacts, renderTable } from "../output.ts";
 import { readPrices } from "../price-file.ts";
 
@@ -153,7 +153,7 @@ function showCost(cli: Cli, provider: string, model: string, options: CostOption
   const cost = costOf(table, call);
   const maxOutput = maxOutputOf(table, provider, model, atMs);
   if (cost.unpriced.length > 0) cli.exit(EXIT.failed);
-  const usd = formatUsd(cost.nanoUsd);
+  const usd = usdText(cost.nanoUsd);
   if (options.json === true) {
     const at = formatTime(atMs);
     cli.terminal.json({ provider, model, tier: call.tier, at, units, usd, ...cost, maxOutput });

@@ -1,11 +1,15 @@
 import { join } from "node:path";
 import type { Command } from "commander";
+import { callCost } from "../../policy/call-cost.ts";
 import { reportUsage, type UsageGroup, type UsageReport } from "../../store/usage-query.ts";
+import type { PriceCall } from "../../store/usage-recompute.ts";
 import type { Cli } from "../cli.ts";
 import { usageError } from "../failure.ts";
 import { parseSpan } from "../output.ts";
+import { readPrices } from "../price-file.ts";
 import { timeRange } from "../time-range.ts";
 import { usageCsv, usageJson, usageTable } from "../usage-text.ts";
+import { registerUsageRecompute } from "./usage-recompute.ts";
 
 const GROUPS: readonly UsageGroup[] = ["route", "client", "credential", "provider", "model", "user", "day", "hour"];
 
@@ -19,7 +23,7 @@ interface Options {
 
 /** `usage`: what was called how often, what it used and what it cost, from the usage log; works without the daemon. */
 export function registerUsage(program: Command, cli: Cli): void {
-  program
+  const usage = program
     .command("usage")
     .description(
       "requests, errors, bytes, tokens and cost per route, client, credential, provider, model, user, day or hour",
@@ -30,6 +34,13 @@ export function registerUsage(program: Command, cli: Cli): void {
     .option("--csv", "as CSV")
     .option("--json", "as JSON")
     .action((options: Options) => showUsage(cli, options));
+  registerUsageRecompute(usage, cli, pricesInForce);
+}
+
+/** As the daemon prices calls. @throws PriceError when prices.yaml cannot be used, rather than taking all prices away */
+function pricesInForce(cli: Cli): PriceCall {
+  const { table } = readPrices(cli);
+  return (call) => callCost(table, call);
 }
 
 async function showUsage(cli: Cli, options: Options): Promise<void> {

@@ -1,14 +1,13 @@
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { PassThrough } from "node:stream";
 import { type TestContext, test } from "node:test";
 import { Command } from "commander";
 import type { Cli } from "../../../src/cli/cli.ts";
 import { registerUsage } from "../../../src/cli/commands/usage.ts";
-import { registerUsageRecompute } from "../../../src/cli/commands/usage-recompute.ts";
 import { createTerminal } from "../../../src/cli/terminal.ts";
 import { startUsageWriter } from "../../../src/store/usage.ts";
-import type { PriceCall } from "../../../src/store/usage-recompute.ts";
 import type { UsageRecord } from "../../../src/store/usage-record.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 import { DAY_MS, MODEL_RECORD, selectUsage, USAGE_NOW_MS } from "../../support/usage-fixture.ts";
@@ -18,43 +17,50 @@ interface Place {
   run(...args: string[]): Promise<{ out: string; err: string }>;
 }
 
-const price: PriceCall = ({ model }) =>
-  model === "unknown"
-    ? { costNano: null, unpriced: true, table: "2025-06-01" }
-    : { costNano: 2_000_000_000, unpriced: false, table: "2025-06-01" };
+/** Two dollars for a million tokens of any kind; no other model has a price. */
+const PRICES = `version: 1
+table: june
+providers:
+  openai:
+    models:
+      - { names: [gpt-4o-mini], prices: [{ from: 2025-01-01, input: 2, output: 2 }] }
+`;
 
-/** The command on a usage.db with these calls; `prices` stands for the file of prices. */
-async function placeWith(t: TestContext, records: readonly UsageRecord[], prices = () => price): Promise<Place> {
+/** The command on a usage.db with these calls. */
+async function placeWith(t: TestContext, records: readonly UsageRecord[], prices = PRICES): Promise<Place> {
   const dataDir = tempDir(t);
-  const path = join(dataDir, "usage.db");
+  const [path, pricesFile] = [join(dataDir, "usage.db"), join(dataDir, "prices.yaml")];
+  if (prices !== "") writeFileSync(pricesFile, prices);
   const writer = startUsageWriter(path, { now: () => USAGE_NOW_MS });
   for (const record of records) writer.record(record);
   await writer.close();
   const run = async (...args: string[]) => {
     const [out, err] = [new PassThrough(), new PassThrough()];
     const terminal = createTerminal({ out, err, colour: false });
-    const cli = { terminal, config: () => ({ dataDir }), now: () => USAGE_NOW_MS + 1000 } as unknown as Cli;
+    const config = () => ({ dataDir, pricesFile });
+    const cli = { terminal, config, now: () => USAGE_NOW_MS + 1000 } as unknown as Cli;
     const program = new Command().exitOverride();
     registerUsage(program, cli);
-    const usage = program.commands[0] ?? assert.fail();
-    registerUsageRecompute(usage, cli, prices);
     await program.parseAsync(["usage", ...args], { from: "user" });
     return { out: String(out.read() ?? ""), err: String(err.read() ?? "") };
   };
   return { path, run };
 }
 
+const CALL: UsageRecord = { ...MODEL_RECORD, tier: null };
 const CALLS: readonly UsageRecord[] = [
-  { ...MODEL_RECORD, costNano: 1_000_000_000 },
-  { ...MODEL_RECORD, quality: "estimated", costNano: 500_000_000 },
-  { ...MODEL_RECORD, model: "unknown", costNano: 3 },
-  { ...MODEL_RECORD, atMs: USAGE_NOW_MS - 40 * DAY_MS, costNano: 7 },
+  { ...CALL, costNano: 1_000_000_000 },
+  { ...CALL, quality: "estimated", costNano: 500_000_000 },
+  { ...CALL, model: "unknown", costNano: 3 },
+  { ...CALL, atMs: USAGE_NOW_MS - 40 * DAY_MS, costNano: 7 },
 ];
+/** 1557 tokens. */
+const COST_NANO = 3_114_000;
 
 test("recompute changes the last 30 days, and says what they cost before and now", async (t) => {
   const { path, run } = await placeWith(t, CALLS);
   const { out } = await run("recompute");
-  const facts = Object.fromEntries(
+  const facts: Record<string, string> = Object.fromEntries(
     out
       .trim()
       .split("\n")
@@ -63,17 +69,18 @@ test("recompute changes the last 30 days, and says what they cost before and now
   assert.deepEqual(facts, {
     calls: "3",
     changed: "3",
-    cost: "1.000000003 USD -> 2.00 USD",
-    estimated: "0.50 USD -> 2.00 USD",
+    cost: "1.000000003 USD -> 0.003114 USD",
+    estimated: "0.50 USD -> 0.003114 USD",
     "unpriced calls": "0 -> 1",
-    "price table": "2025-06-01",
+    "price table": facts["price table"],
   });
+  assert.match(facts["price table"] ?? "", /^june\+[0-9a-f]{12}$/);
   const costs = selectUsage<{ cost: number }>(path, "SELECT cost_nano AS cost FROM usage ORDER BY id");
   assert.deepEqual(
     costs.map(({ cost }) => cost),
-    [2e9, 2e9, null, 7],
+    [COST_NANO, COST_NANO, null, 7],
   );
-  assert.match((await run("--since", "1d")).out, /^openai +3 .* 2\.00 +2\.00 +1$/m);
+  assert.match((await run("--since", "1d")).out, /^openai +3 .* 0\.003114 +0\.003114 +1$/m);
 });
 
 test("it takes the options that usage has too, and a dry run changes nothing", async (t) => {
@@ -84,8 +91,7 @@ test("it takes the options that usage has too, and a dry run changes nothing", a
     calls: 4,
     changed: 4,
     before: { costUsd: { exact: "1.00000001", estimated: "0.50" }, unpriced: 0 },
-    after: { costUsd: { exact: "4.00", estimated: "2.00" }, unpriced: 1 },
-    table: "2025-06-01",
+    after: { costUsd: { exact: "0.006228", estimated: "0.003114" }, unpriced: 1 },
     daysLeft: [],
   });
   assert.match(err, /requests are kept since 2025-03-31T12:30:00Z/);
@@ -101,9 +107,9 @@ test("options of usage that mean nothing here are refused", async (t) => {
 });
 
 test("prices that cannot be read end it before anything is changed", async (t) => {
-  const { path, run } = await placeWith(t, CALLS, () => {
-    throw new Error("prices.yaml:3: no");
-  });
-  await assert.rejects(run("recompute"), /prices\.yaml:3: no/);
-  assert.deepEqual(selectUsage(path, "SELECT DISTINCT price_table AS name FROM usage"), [{ name: "2025-05-01" }]);
+  for (const prices of ["version: 2\n", ""]) {
+    const { path, run } = await placeWith(t, CALLS, prices);
+    await assert.rejects(run("recompute"), /prices\.yaml/);
+    assert.deepEqual(selectUsage(path, "SELECT DISTINCT price_table AS name FROM usage"), [{ name: "2025-05-01" }]);
+  }
 });
