@@ -14,11 +14,16 @@ import type { Downstream, Incoming } from "../src/daemon/pipeline/exchange.ts";
 import { createLimiter } from "../src/daemon/pipeline/limiter.ts";
 import { OutcomeBatch } from "../src/daemon/pipeline/outcome-batch.ts";
 import { createPipeline } from "../src/daemon/pipeline/pipeline.ts";
+import { PoolHealth } from "../src/daemon/pipeline/pool-health.ts";
+import { createProviderLimits } from "../src/daemon/pipeline/provider-limits.ts";
+import { RetryBudget } from "../src/daemon/pipeline/retry-budget.ts";
 import { SecretPool } from "../src/daemon/pipeline/secret-pool.ts";
 import { Splice } from "../src/daemon/pipeline/splice.ts";
+import { createTripwire } from "../src/daemon/pipeline/tripwire.ts";
 import { compilePolicy } from "../src/policy/compile.ts";
 import { LimitTable } from "../src/policy/limit.ts";
 import { parsePolicy } from "../src/policy/parse.ts";
+import { NO_PRICES } from "../src/policy/price-table.ts";
 import { parseProvider } from "../src/providers/schema.ts";
 import { Secret } from "../src/secret.ts";
 import { createVault } from "../src/store/create-vault.ts";
@@ -60,6 +65,29 @@ export async function pipelineCost(exchanges: number, withSecret = true): Promis
       { byName: () => CREDENTIAL, ownedBy: () => undefined, isOpen: () => true, ramps: new Map() },
       { ready: () => "ready" },
     ),
+    health: new PoolHealth({
+      usable: () => true,
+      verifiedAt: () => null,
+      heldUntil: () => null,
+      onRefused: () => {},
+      now: Date.now,
+      random: Math.random,
+    }),
+    liveLimits: createProviderLimits({
+      nowMs: Date.now,
+      setTimer: nodeTimer,
+      random: Math.random,
+      countedTogether: () => null,
+    }),
+    limitsNowMs: Date.now,
+    retryBudget: new RetryBudget(Date.now),
+    retried: () => {},
+    triedBefore: () => {},
+    prices: () => NO_PRICES,
+    unpriced: () => {},
+    tripwire: createTripwire({ values: () => null, fingerprint: () => null, found: () => {}, onFailure: () => {} }),
+    setTimer: nodeTimer,
+    random: Math.random,
     limiter: createLimiter({ table: new LimitTable(), nowUs: steadyClockUs, setTimer: nodeTimer }),
     secrets,
     splice,

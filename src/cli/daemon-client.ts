@@ -19,6 +19,13 @@ export interface DaemonStatus {
   readonly sealedBecause: string | null;
   readonly sealedCategories: readonly string[];
   readonly policy: { readonly revision: string; readonly ok: boolean; readonly problems: readonly string[] };
+  /** Absent from a daemon of an older version. */
+  readonly prices?: {
+    readonly table: string;
+    readonly ok: boolean;
+    readonly problems: readonly string[];
+    readonly warnings: readonly string[];
+  };
   readonly listeners: Readonly<Record<string, string | null>>;
   /** Absent from a daemon of an older version. */
   readonly alerts?: readonly Alert[];

@@ -9,6 +9,7 @@ import type { AlertBook } from "./monitor/alerts.ts";
 import type { Dialer } from "./pipeline/dial.ts";
 import type { Limiter } from "./pipeline/limiter.ts";
 import type { PolicySource } from "./policy-source.ts";
+import type { PriceSource } from "./price-source.ts";
 import type { VaultGate } from "./vault-gate.ts";
 
 /** What the daemon tells about itself: `sidekey status`, `/readyz` and the gauges of `/metrics`. */
@@ -19,6 +20,7 @@ export interface StatusSources {
   readonly gate: VaultGate;
   readonly usage: UsageWriter;
   readonly policy: PolicySource;
+  readonly prices: PriceSource;
   readonly ingress: Ingress;
   readonly leafs: LeafSource;
   readonly dialer: Dialer;
@@ -47,6 +49,7 @@ export function statusOf(sources: StatusSources): Record<string, unknown> {
     sealedCategories: sources.vault.sealed ? [] : sealedCategories(sources.vault),
     draining: state.draining,
     policy: { revision: policy.current().revision, ...policy.health() },
+    prices: sources.prices.health(),
     listeners: Object.fromEntries([...state.listeners].map(([name, { host, port }]) => [name, `${host}:${port}`])),
     counts: {
       connections: sources.ingress.connections,

@@ -7,6 +7,7 @@ import { type Control, startControl } from "./control.ts";
 import { observeLimits, readiness, statusOf } from "./daemon-status.ts";
 import { type Demo, startDemo } from "./demo-provider.ts";
 import { startDuties } from "./duties.ts";
+import { exchangeParts } from "./exchange-parts.ts";
 import { failureLogger } from "./failure-log.ts";
 import { createIngress, type Ingress } from "./ingress/server.ts";
 import { LeafSource } from "./leaf-source.ts";
@@ -18,12 +19,10 @@ import { isOwnListener } from "./own-addresses.ts";
 import { Parts } from "./parts.ts";
 import type { AccessTokens } from "./pipeline/access-token.ts";
 import { knowsClient } from "./pipeline/authenticate.ts";
-import { createChooser } from "./pipeline/choose.ts";
 import { Dialer } from "./pipeline/dial.ts";
 import { ProxyError } from "./pipeline/errors.ts";
 import type { Outcome } from "./pipeline/exchange.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
-import { PoolHealth } from "./pipeline/pool-health.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
 import { recordReload } from "./reload-record.ts";
@@ -51,7 +50,7 @@ export interface Daemon {
   sealed(): string | null;
   /** Drains: in-flight exchanges finish within `config.drainMs`, new ones get 503; then flushes and closes. */
   stop(): Promise<void>;
-  /** Reads policy, catalog and vault again, as a file change would. */
+  /** Reads policy, catalog, prices and vault again, as a file change would. */
   reload(): Promise<{ readonly ok: boolean; readonly problems: readonly string[] }>;
   /** Ends every connection at once; `stop` then only has to flush. */
   kill(): void;
@@ -127,8 +126,8 @@ async function buildPolicy({ config }: DaemonOptions, base: Base, parts: Parts):
 interface Traffic {
   readonly ingress: Ingress;
   readonly metricsServer: Server | null;
-  /** Reads policy, catalog, submissions and vault again. */
-  readonly reload: PolicySource["reload"];
+  /** Reads policy, catalog, prices, submissions and vault again. */
+  readonly reload: (trigger: string) => Promise<{ readonly ok: boolean; readonly problems: readonly string[] }>;
 }
 
 async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyParts, parts: Parts): Promise<Traffic> {
@@ -140,10 +139,12 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   const submissions = parts.keep(followSubmissions({ vault, config, log: base.log, alerts: monitor.alerts }));
   base.view.refresh();
   base.onUnseal = () => submissions.apply();
-  const reload: Traffic["reload"] = (trigger) => {
+  const reload: Traffic["reload"] = async (trigger) => {
     submissions.apply();
     base.view.refresh();
-    return policy.source.reload(trigger);
+    const prices = base.prices.reload(trigger);
+    const result = await policy.source.reload(trigger);
+    return { ...result, ok: result.ok && prices.ok, problems: [...result.problems, ...prices.problems] };
   };
   const control: Control = parts.keep(
     await startControl(join(config.dataDir, "daemon.sock"), {
@@ -160,15 +161,13 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     ...base,
     policy: () => policy.source.current(),
     tokens: () => base.view.tokens,
-    chooser: createChooser(base.view, poolHealth(monitor)),
+    ...exchangeParts(base, monitor),
     dialer,
     accessTokens: duties?.accessTokens ?? NO_TOKENS,
     vaultSealed: () => vault.sealed,
     draining: () => state.draining,
     maxPerClient: config.limits.connectionsPerClient,
     record: recorder(base, control, monitor, duties?.rotations ?? null),
-    limitWaited: (route, limit, waitMs) => metrics.limitWaited(route, limit, waitMs),
-    now: Date.now,
   };
   const pipeline = createPipeline(pipelineOptions);
   const ingress = createIngress({
@@ -199,20 +198,13 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
   return { ingress, metricsServer, reload };
 }
 
-function poolHealth({ usable, verifiedAt }: Monitor): PoolHealth {
-  return new PoolHealth({
-    usable,
-    verifiedAt,
-    heldUntil: () => null,
-    onRefused: () => {},
-    now: Date.now,
-    random: Math.random,
-  });
-}
-
 function newMonitor(options: DaemonOptions, base: Base, { source }: PolicyParts, dialer: Dialer): Monitor {
   const { dataDir, monitor } = options.config;
   const checkMs = options.drill ? null : monitor.checkMs;
+  base.countedTogether = (id) => {
+    const provider = source.provider(base.view.byId(id)?.provider ?? "");
+    return provider?.limitHeaders?.per === "address" ? provider.id : null;
+  };
   return startMonitor({ ...base, dataDir, checkMs, dialer, policy: source, now: Date.now });
 }
 

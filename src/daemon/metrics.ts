@@ -41,6 +41,10 @@ export interface MetricSources {
   /** The lowest remaining count of each (route, limit) over its keys. */
   limits: () => Iterable<LimitGauge>;
   providerLimits: () => Iterable<ProviderLimitGauge>;
+  /** A `host:port` for each open breaker to it. */
+  broken: () => Iterable<string>;
+  /** The price table in force, and whether its file on disk is refused. */
+  prices: () => { readonly ok: boolean; readonly table: string };
   alertsOpen: () => Iterable<{ readonly severity: string }>;
   alertsOpened: () => ReadonlyMap<string, number>;
 }
@@ -125,6 +129,25 @@ function registerProviderLimits(register: Registry, sources: Partial<MetricSourc
   );
 }
 
+function registerBreakers(register: Registry, sources: Partial<MetricSources>): void {
+  gauge(register, "sidekey_breakers_open", "Circuit breakers that are open, by upstream.", ["upstream"], () => {
+    const open = new Map<string, number>();
+    for (const upstream of sources.broken?.() ?? []) open.set(upstream, (open.get(upstream) ?? 0) + 1);
+    return [...open].slice(0, MAX_LABEL_VALUES).map(([upstream, n]): Sample => [{ upstream }, n]);
+  });
+}
+
+function registerPrices(register: Registry, sources: Partial<MetricSources>): void {
+  gauge(register, "sidekey_prices_reload_success", "1 when the last load of the prices succeeded.", [], () => {
+    const prices = sources.prices?.();
+    return one(prices === undefined ? undefined : Number(prices.ok));
+  });
+  gauge(register, "sidekey_prices_info", "1 for the price table in force.", ["table"], () => {
+    const prices = sources.prices?.();
+    return prices === undefined ? [] : [[{ table: prices.table }, 1] as const];
+  });
+}
+
 interface PolicyState {
   ok: boolean;
   revision: string;
@@ -151,6 +174,8 @@ export function createMetrics(): Metrics {
   const traffic = new TrafficMetrics(register);
   registerSources(register, sources);
   registerProviderLimits(register, sources);
+  registerBreakers(register, sources);
+  registerPrices(register, sources);
   registerPolicy(register, () => policy);
 
   return {

@@ -76,7 +76,7 @@ const ANSWERS: Readonly<Record<string, Check>> = {
     assert.deepEqual([answer.status, String(answer.body), answer.complete], [200, "onetwo", true]);
   },
   "provider errors pass unchanged": async ({ exchange }) => {
-    for (const status of [400, 401, 403, 404, 429, 500, 503]) {
+    for (const status of [400, 401, 403, 404, 500, 503]) {
       const body = `{"error":{"code":"e${status}"}}`;
       const headers = { "content-type": "application/json", "retry-after": "7", "x-request-id": "r1" };
       const answer = await exchange({ status, headers, body });
@@ -192,6 +192,17 @@ for (const form of FORMS) {
     const ended = await outcomes(setup.sidekey, setup.standIn.requests.length);
     assert.deepEqual([...new Set(ended)], ["ok"]);
     assert.equal(ended.length, setup.standIn.requests.length);
+  });
+
+  test(`${form}: a provider's own 429 passes unchanged, and sidekey keeps to it`, TIMEOUT, async (t) => {
+    const { exchange, standIn } = await start(t, form);
+    const limited = await exchange({ status: 429, headers: { "retry-after": "7" }, body: "slower" });
+    assert.deepEqual([limited.status, String(limited.body)], [429, "slower"]);
+    assert.deepEqual([limited.values("retry-after"), limited.values("sidekey-error")], [["7"], []]);
+    const held = await exchange({ body: "ok" });
+    assert.deepEqual([held.status, held.values("sidekey-error")], [429, ["limit_exceeded"]]);
+    assert.ok(Number(held.values("retry-after")[0]) >= 7, held.values("retry-after").join());
+    assert.equal(standIn.requests.length, 1);
   });
 
   test(`${form}: cookies pass where the route says so`, TIMEOUT, async (t) => {

@@ -83,7 +83,7 @@ async function startWorld(t: TestContext): Promise<World> {
       }),
     ),
     hosts,
-    clients: ["app"],
+    clients: ["app", "calm"],
   });
   const secretOfToken = (daemon.tokens.app ?? "").split("_").slice(2).join("_");
   const token: Canary = { text: secretOfToken, bytes: Buffer.from(secretOfToken) };
@@ -93,9 +93,9 @@ async function startWorld(t: TestContext): Promise<World> {
 
 const POLICY = `version: 1
 unmatched: tunnel
-clients: { app: { token: true } }
+clients: { app: { token: true }, calm: { token: true } }
 routes:
-${KINDS.map((kind) => `  ${kind}: { provider: ${kind}, credentials: [${kind}-main], clients: [app], timeouts: { connect: 1s, headers: 200ms, idle: 200ms }${kind === "pair" ? ", limits: [{ name: n, per: [route], requests: 1/h }]" : ""} }`).join("\n")}
+${KINDS.map((kind) => `  ${kind}: { provider: ${kind}, credentials: [${kind}-main], clients: [app, calm], timeouts: { connect: 1s, headers: 200ms, idle: 200ms }${kind === "pair" ? ", limits: [{ name: n, per: [route], requests: 1/h }]" : ""} }`).join("\n")}
 `;
 
 /** What `sidekey requests --follow` would print. */
@@ -145,6 +145,10 @@ async function everyForm(
 async function everyFailure(t: TestContext, world: World): Promise<void> {
   for (const kind of KINDS) {
     for (const path of ["/ok", "/reset", "/half", "/never", "/garbage", "/huge", "/lies", "/denied", "/x/../y"]) {
+      // While another client is served well, one that fails again and again opens no circuit breaker.
+      if (kind !== "pair") {
+        await sendForm(t, "absolute", world.daemon, { client: "calm", host: hostOf(kind), route: kind, path: "/ok" });
+      }
       await everyForm(t, world, kind, { path });
     }
     await everyForm(t, world, kind, { token: `${world.daemon.tokens.app}x` });

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { Cli } from "../cli.ts";
+import type { DaemonStatus } from "../daemon-client.ts";
 import { EXIT } from "../failure.ts";
 import { formatSpan, formatTime, renderFacts } from "../output.ts";
 
@@ -24,7 +25,7 @@ export function registerStatus(program: Command, cli: Cli): void {
 async function showStatus(cli: Cli, json: boolean): Promise<void> {
   const status = await cli.daemon().status();
   if (status.sealed) cli.exit(EXIT.sealed);
-  else if (!status.policy.ok) cli.exit(EXIT.failed);
+  else if (!status.policy.ok || status.prices?.ok === false) cli.exit(EXIT.failed);
   if (json) return cli.terminal.json(status);
   const listeners = Object.entries(status.listeners).filter(([, address]) => address !== null);
   cli.terminal.out(
@@ -36,6 +37,7 @@ async function showStatus(cli: Cli, json: boolean): Promise<void> {
         ? []
         : [["sealed categories", status.sealedCategories.join(", ")] as [string, string]]),
       ["policy", `${status.policy.ok ? "ok" : "last change refused"}, revision ${status.policy.revision}`],
+      ...(status.prices === undefined ? [] : [["prices", pricesText(status.prices)] as const]),
       ...listeners.map(([name, address]) => [name, String(address)] as const),
       ...Object.entries({ ...status.counts, ...status.queue }).map(
         ([name, count]) => [LABELS.get(name) ?? name, String(count)] as const,
@@ -48,5 +50,10 @@ async function showStatus(cli: Cli, json: boolean): Promise<void> {
     const about = `alert ${alert.id} (${alert.severity}) since ${formatTime(alert.firstAt)}${times}${seen}`;
     cli.terminal.out(`${about}: ${alert.message}`);
   }
-  for (const problem of status.policy.problems) cli.terminal.warn(problem);
+  const { problems = [], warnings = [] } = status.prices ?? {};
+  for (const problem of [...status.policy.problems, ...problems, ...warnings]) cli.terminal.warn(problem);
+}
+
+function pricesText({ ok, table }: NonNullable<DaemonStatus["prices"]>): string {
+  return `${ok ? "ok" : "last change refused"}, table ${table}`;
 }

@@ -1,5 +1,6 @@
 import type { PolicySnapshot } from "../../policy/compile.ts";
 import type { TrafficMeaning } from "../../providers/classify-traffic.ts";
+import { readLimits } from "../../providers/limit-headers.ts";
 import type { Provider } from "../../providers/schema.ts";
 import type { Credential } from "../../store/credentials.ts";
 import { openMonitorStore } from "../../store/monitor.ts";
@@ -11,14 +12,17 @@ import type { Dialer } from "../pipeline/dial.ts";
 import type { Outcome } from "../pipeline/exchange.ts";
 import type { Limiter } from "../pipeline/limiter.ts";
 import type { Usable } from "../pipeline/pool-health.ts";
+import type { LiveLimits } from "../pipeline/provider-limits.ts";
 import type { Splice } from "../pipeline/splice.ts";
+import { providerGauges } from "../provider-gauges.ts";
 import type { VaultView } from "../vault-view.ts";
 import { type AlertBook, createAlerts } from "./alerts.ts";
 import { createCallProvider } from "./call-provider.ts";
 import { createGrants, routesOf } from "./grant.ts";
 import { currentVersion, expiryOf, HealthTable, shownState } from "./health.ts";
 import { isDoubtful, keyVerdict } from "./key-verdict.ts";
-import { createProbe, type ProbeVersion } from "./probe.ts";
+import { keepProviderLimits } from "./limit-keeper.ts";
+import { createProbe, type ProbeDeps, type ProbeVersion } from "./probe.ts";
 import type { CallProvider } from "./provider-call.ts";
 import { createReview } from "./review.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -33,6 +37,8 @@ export interface MonitorParts {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly limiter: Limiter;
+  readonly liveLimits: LiveLimits;
+  readonly limitsNowMs: () => number;
   readonly splice: Splice;
   readonly dialer: Dialer;
   readonly policy: { current(): PolicySnapshot; provider(id: string): Provider | undefined };
@@ -75,7 +81,9 @@ export function startMonitor(parts: MonitorParts): Monitor {
     provider: (id) => policy.provider(id),
     openFields: (id, version) => parts.vault.openFields(id, version, "probe"),
     private: (credential) => routesOf(policy.current(), credential).flatMap((route) => route.private),
+    answered: observeProbe(parts),
   });
+  const keeper = keepProviderLimits({ store, limits: parts.liveLimits, onFailure });
   const credentials = () => view.list();
   const watch = createWatch({
     alerts,
@@ -84,6 +92,7 @@ export function startMonitor(parts: MonitorParts): Monitor {
     policy: () => policy.current(),
     ready: ({ id }, version) => health.usable(id, version),
     usedPercent: () => null,
+    broken: () => [],
     now,
   });
   const review = createReview({ store, health, alerts, log, credentials, now, onFailure });
@@ -107,6 +116,7 @@ export function startMonitor(parts: MonitorParts): Monitor {
   metrics.observe({
     alertsOpen: () => alerts.open(),
     alertsOpened: () => alerts.opened(),
+    providerLimits: () => providerGauges(parts.liveLimits.views(), (id) => view.byId(id)?.name),
     credentials: () => credentials().map((credential) => gaugeOf(credential, health, now())),
   });
   return {
@@ -123,9 +133,24 @@ export function startMonitor(parts: MonitorParts): Monitor {
     ...trafficObserver({ view, watch, health, scheduler }),
     close: () => {
       scheduler.close();
+      keeper.close();
       alerts.close();
       store.close();
     },
+  };
+}
+
+/** What the answer to a check tells of the provider's limits. */
+function observeProbe({ liveLimits, limitsNowMs, policy }: MonitorParts): NonNullable<ProbeDeps["answered"]> {
+  return (credential, version, { status, headers, body }) => {
+    const limits = readLimits(policy.provider(credential.provider)?.limitHeaders ?? null, {
+      status,
+      field: (name) => headers.get(name) ?? null,
+      names: () => headers.keys(),
+      body,
+      nowMs: limitsNowMs(),
+    });
+    liveLimits.observe({ credential: credential.id, version, status, limits });
   };
 }
 

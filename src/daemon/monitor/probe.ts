@@ -27,6 +27,8 @@ export interface ProbeOptions {
   readonly timeoutMs: number;
   /** Non-public ranges in which the provider may be. */
   readonly private: readonly Cidr[];
+  /** Told of the answer, whose body is wiped afterwards. */
+  readonly answered?: (answer: ProviderAnswer) => void;
 }
 
 export const PROBE_TIMEOUT_MS = 15_000;
@@ -58,6 +60,7 @@ export async function probeFields(
     };
     body = probeBody(probe, plan, provider, render);
     const answer = await call({ ...placed(probe, plan, provider, { fields, render }), ...at, body, ...options });
+    options.answered?.(answer);
     return read(provider, probe, answer, fields);
   } catch (error) {
     if (error instanceof CallError) return untold(`no answer to the check: ${error.message}`);
@@ -194,6 +197,8 @@ export interface ProbeDeps {
   readonly openFields: (credentialId: string, version: number) => Map<string, Secret>;
   /** Non-public ranges in which this credential's provider may be. */
   readonly private: (credential: Credential) => readonly Cidr[];
+  /** Told of every answer, whose body is wiped afterwards. Must not throw. */
+  readonly answered?: (credential: Credential, version: number, answer: ProviderAnswer) => void;
 }
 
 /** The probe of stored versions. Never throws. */
@@ -210,7 +215,11 @@ export function createProbe(deps: ProbeDeps, timeoutMs = PROBE_TIMEOUT_MS): Prob
       return untold(`version ${version} could not be opened (${why}); \`sidekey doctor\` tells more`);
     }
     try {
-      const options = { timeoutMs, private: deps.private(credential) };
+      const options = {
+        timeoutMs,
+        private: deps.private(credential),
+        answered: (answer: ProviderAnswer) => deps.answered?.(credential, version, answer),
+      };
       return await probeFields(deps.call, provider, credential, fields, options);
     } finally {
       for (const secret of fields.values()) secret.wipe();

@@ -30,7 +30,7 @@ export interface BodyRules {
   readonly minted: MintedRule | null;
   /** Null: the client takes answers without a coding. */
   readonly mustEncode: Coding | null;
-  /** Null when nobody wants to see the body. */
+  /** Null when nobody wants to see the body. Not asked for one that passes in a coding. */
   readonly tap: (head: ReadHead) => BodyTap | null;
   /** Null when nothing was asked for that the client did not ask for. */
   readonly hide: (head: ReadHead) => EventFilter | null;
@@ -68,11 +68,10 @@ export class AnswerBody {
     this.#down = down;
     this.#source = source;
     const { scrub, minted } = rules;
-    const unread = head.coding === null || head.bodiless;
     if (head.coding === null && !head.bodiless && (scrub !== null || minted !== null))
       throw unreadableCoding(rules.route);
-    this.#tap = unread ? null : rules.tap(head);
-    this.#hide = unread ? null : rules.hide(head);
+    this.#hide = head.coding === null || head.bodiless ? null : rules.hide(head);
+    this.#tap = this.#isRead() ? rules.tap(head) : null;
     this.#scrubber = scrub === null ? null : new Scrubber({ ...scrub, sameLength: head.binary });
     this.#untouched = scrub === null && minted === null && this.#tap === null && this.#hide === null;
   }
@@ -142,6 +141,14 @@ export class AnswerBody {
     if (raw.length > 0) this.write(raw, raw.length === length);
   }
 
+  /** Whether the body passes without a coding: nothing is decoded only to be looked at. */
+  #isRead(): boolean {
+    const { coding, bodiless } = this.#head;
+    const { scrub, minted } = this.#rules;
+    if (coding === null || bodiless) return false;
+    return coding === "identity" || scrub !== null || minted !== null || this.#hide !== null;
+  }
+
   #withoutMinted(body: Buffer): Buffer {
     const { minted } = this.#rules;
     if (minted === null || this.#head.status >= 300) return body;
@@ -174,7 +181,8 @@ export class AnswerBody {
     const { status, reason } = this.#head;
     // RFC 9110 section 8.6: a 204 has no length; some providers send 0, which some clients refuse.
     const counted = length === null || status === 204 ? [] : ["Content-Length", String(length)];
-    this.#down.sendHead(status, reason, [...fields, ...counted, ...this.#rules.ownFields(this.#head)], true);
+    const own = this.#rules.ownFields(this.#head);
+    this.#down.sendHead(status, reason, [...withoutNames(fields, own), ...counted, ...own], true);
   }
 
   /** Looks for secrets, and passes on what is left. */
@@ -254,6 +262,13 @@ export class AnswerBody {
       this.#source.fail(toProxyError(error));
     }
   }
+}
+
+/** Fields of the provider make way for sidekey's own of the same name. */
+function withoutNames(fields: readonly string[], own: readonly string[]): readonly string[] {
+  if (own.length === 0) return fields;
+  const names = new Set(own.filter((_, at) => at % 2 === 0).map((name) => name.toLowerCase()));
+  return fields.filter((_, at) => !names.has((fields[at - (at % 2)] ?? "").toLowerCase()));
 }
 
 /** All of a body without its coding. @throws ProxyError upstream_protocol */

@@ -12,13 +12,18 @@ import { MAX_MINTED_BODY } from "./minted.ts";
 
 /** Decides about an answer before any of it has gone to the client. */
 export interface Judge {
-  /** Whether the beginning of the body is needed to tell; else `judge` is asked with an empty one. */
+  /** Whether the beginning of the body is needed to tell. */
   needsBody(head: ReadHead): boolean;
-  /** @returns true when the answer is for the client, false when the request will be tried again */
-  accepts(head: ReadHead, body: Buffer): boolean;
+  /**
+   * @param body its beginning; null when there is none, or it cannot be read
+   * @returns true when the answer is for the client, false when the request will be tried again
+   */
+  accepts(head: ReadHead, body: Buffer | null): boolean;
 }
 
 export interface AnswerRules extends HeadOptions, BodyRules {
+  /** Told of the head before anything else happens with the answer. */
+  readonly began: (head: ReadHead) => void;
   /** Null when the first answer is the only one. */
   readonly judge: Judge | null;
 }
@@ -89,10 +94,11 @@ export class Answer {
     const { judge } = this.#rules;
     this.#head = head;
     this.#scrubbed += head.scrubbed;
+    this.#rules.began(head);
     if (judge?.needsBody(head) && !head.bodiless) {
       this.#phase = "judging";
       this.#wait(timer(JUDGED_MS, () => this.#guarded(() => this.#judge(false))));
-    } else if (judge && !judge.accepts(head, EMPTY)) this.#refuse();
+    } else if (judge && !judge.accepts(head, null)) this.#refuse();
     else this.#accepted(head);
   }
 
@@ -162,7 +168,7 @@ export class Answer {
     if (head === null) return;
     const raw = this.#joined();
     const readable = head.coding === "identity" || whole;
-    const seen = readable ? decoded(head, raw).subarray(0, JUDGED_BYTES) : EMPTY;
+    const seen = readable && head.coding !== null ? decoded(head, raw).subarray(0, JUDGED_BYTES) : null;
     const accepted = this.#rules.judge?.accepts(head, seen) ?? true;
     if (!accepted) {
       this.#refuse();

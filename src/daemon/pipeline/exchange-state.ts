@@ -1,13 +1,13 @@
 import type { Duplex } from "node:stream";
-import type { Route } from "../../policy/compile.ts";
+import type { PolicySnapshot, Route } from "../../policy/compile.ts";
 import { randomBytes } from "../../store/crypto.ts";
-import type { Answer } from "./answer.ts";
+import type { Attempts } from "./attempts.ts";
 import type { Choice } from "./choose.ts";
 import { asServer, type ProxyError, problemFields, problemJson } from "./errors.ts";
 import type { Identity, Incoming, Outcome, ParsedRequest } from "./exchange.ts";
 import type { Transfer } from "./forward.ts";
-import type { Injection } from "./inject.ts";
 import type { LimiterHold } from "./limiter.ts";
+import { NOTHING_SPENT, type Spent } from "./settle.ts";
 
 /** Random per process, so that request ids of two runs never collide; the counter keeps them ordered. */
 const PROCESS_ID = randomBytes(6).toString("base64url");
@@ -22,20 +22,32 @@ export class ExchangeState {
   readonly incoming: Incoming;
   /** Null until the target stage has accepted the request. */
   parsed: ParsedRequest | null = null;
-  readonly transfer: Transfer = { status: 0, bytesUp: 0, bytesDown: 0, sent: false };
+  /** Of the try that runs, or was the last. */
+  transfer: Transfer = { status: 0, bytesUp: 0, bytesDown: 0, sent: false };
+  /** The one snapshot of this exchange (guarantee G10). */
+  policy: PolicySnapshot | null = null;
+  /** What stands where the provider takes its key in the JSON body. */
+  bodyToken: string | null = null;
   identity: Identity = NOBODY;
   route: Route | null = null;
   choice: Choice | null = null;
   hold: LimiterHold | null = null;
-  injection: Injection | null = null;
-  answer: Answer | null = null;
+  /** Null until it is known what is asked of the provider. */
+  attempts: Attempts | null = null;
+  /** A complete answer has gone to the client. */
+  answered = false;
+  spent: Spent = NOTHING_SPENT;
   /** Secrets taken out of what is no HTTP answer. */
   scrubbed = 0;
   /** Among its client's exchanges in flight. */
   counted = false;
-  /** Milliseconds spent queueing for limits. */
+  /** Milliseconds spent queueing for limits, sidekey's and the provider's. */
   waitMs = 0;
   #dispatchedAt: number | null = null;
+  #dispatches = 0;
+  #continued = false;
+  /** What the tries before this one have sent and received. */
+  #earlier = { bytesUp: 0, bytesDown: 0, sent: false };
   #abort: AbortController | null = null;
   #outcome = "ok";
   #reason: string | null = null;
@@ -57,8 +69,34 @@ export class ExchangeState {
     return this.#abort.signal;
   }
 
+  /** A try goes out. */
   dispatched(): void {
-    this.#dispatchedAt = performance.now();
+    this.#dispatches++;
+    this.#dispatchedAt ??= performance.now();
+  }
+
+  /** The client may send its body; said once. */
+  continued(): void {
+    if (this.#continued) return;
+    this.#continued = true;
+    this.incoming.downstream.sendContinue();
+  }
+
+  /** For another try; what was counted stays. */
+  nextTransfer(): Transfer {
+    const { bytesUp, bytesDown, sent } = this.transfer;
+    this.#earlier = {
+      bytesUp: this.#earlier.bytesUp + bytesUp,
+      bytesDown: this.#earlier.bytesDown + bytesDown,
+      sent: this.#earlier.sent || sent,
+    };
+    this.transfer = { status: 0, bytesUp: 0, bytesDown: 0, sent: false };
+    return this.transfer;
+  }
+
+  /** Something has left for the provider. */
+  get sent(): boolean {
+    return this.#earlier.sent || this.transfer.sent;
   }
 
   /** Counts what passes between two sockets that are joined byte for byte. */
@@ -89,16 +127,10 @@ export class ExchangeState {
     }
     const body = problemJson(error, this.id);
     this.transfer.status = error.status;
-    down.sendHead(error.status, "", problemFields(error, body.length), this.#mayGoOn(error));
+    const fields = [...problemFields(error, body.length), ...(this.attempts?.fields() ?? [])];
+    down.sendHead(error.status, "", fields, this.#mayGoOn(error));
     if (this.incoming.method !== "HEAD") down.write(body);
     down.end([]);
-  }
-
-  /** Settles what the exchange holds. A request that never left sidekey does not count against a limit. */
-  release(): void {
-    this.injection?.release();
-    if (!this.transfer.sent) this.hold?.refund();
-    else this.hold?.release(null);
   }
 
   outcome(): Outcome {
@@ -121,20 +153,14 @@ export class ExchangeState {
       status: transfer.status,
       outcome: this.#outcome,
       reason: this.#reason,
-      meaning: null,
-      bytesUp: transfer.bytesUp,
-      bytesDown: transfer.bytesDown,
+      bytesUp: this.#earlier.bytesUp + transfer.bytesUp,
+      bytesDown: this.#earlier.bytesDown + transfer.bytesDown,
       totalMs: endedAt - incoming.arrivedAt,
       upstreamMs: this.#dispatchedAt === null ? null : endedAt - this.#dispatchedAt,
       waitMs: this.waitMs,
-      attempts: this.#dispatchedAt === null ? 0 : 1,
-      operation: null,
-      usage: null,
-      costNano: null,
-      unpriced: false,
-      priceTable: null,
-      limits: null,
-      scrubbed: 0,
+      attempts: this.#dispatches,
+      scrubbed: this.scrubbed + (this.attempts?.last?.answer?.scrubbed ?? 0),
+      ...this.spent,
     };
   }
 

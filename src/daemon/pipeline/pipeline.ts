@@ -1,42 +1,34 @@
-import { NOTHING_KNOWN } from "../../policy/budget.ts";
 import type { PolicySnapshot, Route } from "../../policy/compile.ts";
 import { type Decision, decide } from "../../policy/decide.ts";
-import { bucketKey } from "../../policy/limit.ts";
+import type { PriceTable } from "../../policy/price-table.ts";
 import { readJsonPointer } from "../../providers/auth/body-json.ts";
-import type { AccessTokens } from "./access-token.ts";
+import { type AttemptDeps, Attempts } from "./attempts.ts";
 import { authenticate, type TokenVerifier } from "./authenticate.ts";
 import { bufferBody } from "./buffered-body.ts";
+import { prepareCall } from "./call.ts";
 import { authorityCarriers } from "./carriers.ts";
-import type { Chooser } from "./choose.ts";
 import { ClientCounter } from "./client-counter.ts";
 import { denial } from "./denial.ts";
-import type { Dialer } from "./dial.ts";
 import { draining, type ProxyError, toProxyError, vaultSealed } from "./errors.ts";
 import type { Incoming, Outcome, ParsedRequest } from "./exchange.ts";
 import { ExchangeState } from "./exchange-state.ts";
-import type { Limiter, LimiterHold } from "./limiter.ts";
-import type { SecretPool } from "./secret-pool.ts";
-import { authorityOf, routePlan, scrubRule, send } from "./send.ts";
-import type { Splice } from "./splice.ts";
+import type { Limiter } from "./limiter.ts";
+import { type OwnLimitDeps, reserve } from "./own-limits.ts";
+import { authorityOf, routePlan, scrubRule } from "./send.ts";
+import { type SettleDeps, settle } from "./settle.ts";
+import type { Tripwire } from "./tripwire.ts";
 import { relayWebSocket } from "./websocket.ts";
 
-export interface PipelineOptions {
+export interface PipelineOptions extends AttemptDeps, OwnLimitDeps, SettleDeps {
   readonly policy: () => PolicySnapshot;
   readonly tokens: () => TokenVerifier;
-  readonly chooser: Chooser;
   readonly limiter: Limiter;
-  readonly secrets: SecretPool;
-  readonly splice: Splice;
-  readonly dialer: Dialer;
-  readonly accessTokens: AccessTokens;
-  readonly vaultSealed: () => boolean;
+  readonly prices: () => PriceTable;
+  readonly tripwire: Tripwire;
   readonly draining: () => boolean;
   /** Exchanges that one client may have in flight. */
   readonly maxPerClient: number;
-  readonly limitWaited: (route: string, limit: string, waitMs: number) => void;
   readonly record: (outcome: Outcome, failure: ProxyError | null) => void;
-  /** Milliseconds since the epoch. */
-  readonly now: () => number;
 }
 
 export type Pipeline = (incoming: Incoming) => Promise<void>;
@@ -50,43 +42,70 @@ export function createPipeline(options: PipelineOptions): Pipeline {
     try {
       if (options.draining()) throw draining();
       const policy = options.policy();
+      x.policy = policy;
       x.parsed = incoming.parse(policy);
       // Before anybody is asked who they are: without the vault no token can be checked.
       if (options.vaultSealed()) throw vaultSealed();
       const pointer = bodyKeyPointer(policy, x, x.parsed);
       const body = pointer === null ? null : await keyedBody(x, x.parsed);
-      const bodyToken = pointer === null || body === null ? null : readJsonPointer(body, pointer);
-      const route = admit(policy, x, x.parsed, bodyToken, options);
+      x.bodyToken = pointer === null || body === null ? null : readJsonPointer(body, pointer);
+      const route = admit(policy, x, x.parsed, options);
       inFlight.enter(x);
-      x.choice = options.chooser.choose(route, x.identity, authorityOf(x.parsed), x.atMs);
-      const waiting = reserve(route, x, options);
-      if (waiting) await waiting;
-      const exchanged = exchangeForToken(route, x, x.parsed, options);
-      if (exchanged) await exchanged;
-      const forwarded = await send(route, x, x.parsed, body, options);
-      if (forwarded.kind === "upgraded") {
-        const relay = { idleMs: route.timeouts.idleMs, scrub: scrubRule(route, x.injection) };
-        await relayWebSocket(forwarded, x.parsed.websocketKey ?? "", x, relay);
-      }
+      await exchange(route, x, x.parsed, body, options);
     } catch (error) {
       failure = toProxyError(error);
       x.fail(failure);
     } finally {
       inFlight.leave(x);
-      x.release();
+      settle(x, options);
+      inspect(x, options);
       options.record(x.outcome(), failure);
     }
   };
 }
 
-/** Authenticates and decides. Nothing has been resolved, dialled or opened before this allows it (guarantee G3). */
-function admit(
-  policy: PolicySnapshot,
+/** With leave to go on: what it asks for, with which key, within which limits, and then the answer. */
+async function exchange(
+  route: Route,
   x: ExchangeState,
-  { target }: ParsedRequest,
-  bodyToken: string | null,
+  parsed: ParsedRequest,
+  keyed: Buffer | null,
   options: PipelineOptions,
-): Route {
+): Promise<void> {
+  const prepared = prepareCall(route, x, parsed, keyed, options.prices());
+  const call = prepared instanceof Promise ? await prepared : prepared;
+  const attempts = new Attempts(route, x, parsed, call, options);
+  x.attempts = attempts;
+  attempts.choose();
+  const waiting = reserve(route, x, call.ask, options);
+  if (waiting) await waiting;
+  const forwarded = await attempts.run();
+  if (forwarded.kind === "upgraded") {
+    const relay = { idleMs: route.timeouts.idleMs, scrub: scrubRule(route, attempts.last?.injection ?? null) };
+    await relayWebSocket(forwarded, parsed.websocketKey ?? "", x, relay);
+  }
+  x.answered = true;
+}
+
+/** Looks for keys in what the client has sent, refused or not. */
+function inspect(x: ExchangeState, { policy, tripwire }: PipelineOptions): void {
+  if (x.parsed === null) return;
+  const { host, port, query } = x.parsed.target;
+  tripwire.inspect({
+    policy: x.policy ?? policy(),
+    host,
+    port,
+    query,
+    fields: x.incoming.fields,
+    bodyKey: x.bodyToken,
+    client: x.identity.client || null,
+    route: x.route?.id ?? null,
+    atMs: x.atMs,
+  });
+}
+
+/** Authenticates and decides. Nothing has been resolved, dialled or opened before this allows it (guarantee G3). */
+function admit(policy: PolicySnapshot, x: ExchangeState, { target }: ParsedRequest, options: PipelineOptions): Route {
   const { incoming } = x;
   const carriers = authorityCarriers(policy, target.host, target.port);
   x.identity = authenticate(
@@ -97,7 +116,7 @@ function admit(
       query: target.query,
       carriers,
       connectAuthorization: incoming.connectAuthorization,
-      bodyToken,
+      bodyToken: x.bodyToken,
       remoteAddress: incoming.remoteAddress,
     },
     x.atMs,
@@ -115,59 +134,6 @@ function admit(
   return decision.route;
 }
 
-/** Takes one grant of every limit of the route. Null when it had not to wait, which spares the promise. */
-function reserve(route: Route, x: ExchangeState, options: PipelineOptions): Promise<void> | null {
-  if (route.limits.length === 0) return null;
-  const ids = {
-    client: x.identity.client,
-    credential: x.choice?.credential.name ?? null,
-    provider: route.provider.id,
-    route: route.id,
-    user: x.identity.user,
-  };
-  const wanted = route.limits.map((spec) => ({ spec, key: bucketKey(spec, ids) }));
-  const caller = { client: x.identity.client, ask: NOTHING_KNOWN, gone: () => x.clientGone() };
-  const reserved = options.limiter.reserve(wanted, caller);
-  if (reserved instanceof Promise) return waitFor(reserved, route, x, options);
-  x.hold = reserved;
-  return null;
-}
-
-async function waitFor(
-  reserved: Promise<LimiterHold>,
-  route: Route,
-  x: ExchangeState,
-  options: PipelineOptions,
-): Promise<void> {
-  const queuedAt = performance.now();
-  try {
-    x.hold = await reserved;
-  } finally {
-    x.waitMs = performance.now() - queuedAt;
-  }
-  if (x.hold.waited) options.limitWaited(route.id, x.hold.waited.limit, x.hold.waited.ms);
-}
-
-/** Where the provider takes an access token, gets one for the chosen version. Null when there is nothing to wait for. */
-function exchangeForToken(
-  route: Route,
-  x: ExchangeState,
-  { target }: ParsedRequest,
-  options: PipelineOptions,
-): Promise<void> | null {
-  const rule = x.choice && routePlan(route, x, target)?.token;
-  if (!rule || x.choice === null || options.vaultSealed()) return null;
-  const { choice } = x;
-  const taken = options.accessTokens.take(choice.credential, choice.version, rule);
-  if (!(taken instanceof Promise)) {
-    x.choice = { ...choice, token: taken };
-    return null;
-  }
-  return taken.then((token) => {
-    x.choice = { ...choice, token };
-  });
-}
-
 /** Where in a JSON body this provider takes its key, and so the client may show its token; null when it does not. */
 function bodyKeyPointer(policy: PolicySnapshot, x: ExchangeState, parsed: ParsedRequest): string | null {
   if (parsed.body === null) return null;
@@ -177,6 +143,6 @@ function bodyKeyPointer(policy: PolicySnapshot, x: ExchangeState, parsed: Parsed
 
 async function keyedBody(x: ExchangeState, parsed: ParsedRequest): Promise<Buffer | null> {
   if (parsed.body === null) return null;
-  if (parsed.expectContinue) x.incoming.downstream.sendContinue();
+  if (parsed.expectContinue) x.continued();
   return bufferBody(parsed.body, parsed.bodyLength);
 }

@@ -66,7 +66,7 @@ export interface PoolHealthOptions {
 
 /** What is not simply ready, for status and metrics. */
 export interface PoolState {
-  readonly breakers: readonly OpenBreaker[];
+  readonly breakers: readonly (Omit<OpenBreaker, "key"> & Omit<VersionUse, "client">)[];
   readonly versions: readonly {
     readonly credentialId: string;
     readonly version: number;
@@ -142,7 +142,8 @@ export class PoolHealth {
     for (const [state, all] of [["quota", this.#quota] as const, ["suspect", this.#suspects] as const]) {
       for (const [key, { untilMs }] of all) versions.push({ ...fromVersionKey(key), state, untilMs });
     }
-    return { breakers: this.#breakers.open(this.#options.now()), versions };
+    const breakers = this.#breakers.open(this.#options.now());
+    return { breakers: breakers.map(({ key, ...open }) => ({ ...fromPlaceKey(key), ...open })), versions };
   }
 
   #settle({ credentialId, version }: VersionUse, ended: Ended): void {
@@ -238,4 +239,9 @@ function fromVersionKey(key: string): { credentialId: string; version: number } 
 
 function placeKey({ authority, credentialId, version }: VersionUse): string {
   return `${authority}\n${credentialId}\n${version}`;
+}
+
+function fromPlaceKey(key: string): Omit<VersionUse, "client"> {
+  const [authority = "", ...version] = key.split("\n");
+  return { authority, ...fromVersionKey(version.join("\n")) };
 }

@@ -10,8 +10,11 @@ const MAX_JITTER_MS = 1_000;
 const JITTER_SHARE = 0.1;
 const MAX_DOUBLINGS = 6;
 
-/** Refusals by a limit, if the answer says when to come back; a 429 always is one. Binance bans with 418. */
-const HOLDING_STATUSES: ReadonlySet<number> = new Set([418, 503, 529]);
+/**
+ * Refusals by a limit, if the answer says when to come back; a 429 always is one. Binance bans with 418, Anthropic is
+ * overloaded with 529. A 503 is trouble of one place, which the circuit breaker sees to.
+ */
+const HOLDING_STATUSES: ReadonlySet<number> = new Set([418, 529]);
 
 /** A credential that its provider does not want to see for a while. */
 export interface Held {

@@ -48,9 +48,8 @@ export interface RetryFacts {
   readonly random: number;
 }
 
-/** Why a try is made, or the first rule that speaks against it. */
-export type RetryVerdictReason =
-  | RetryReason
+/** The first rule that speaks against another try. */
+export type NoRetryReason =
   | "no_retry_on_route"
   | "answer_begun"
   | "answer_stands"
@@ -63,13 +62,15 @@ export type RetryVerdictReason =
   | "no_credential_ready"
   | "too_late";
 
-export interface RetryVerdict {
-  /** With another credential version, with the same, or not at all. */
-  readonly retry: "other" | "same" | null;
-  readonly reason: RetryVerdictReason;
-  /** How long to wait before; 0 when there is nothing to wait for. */
-  readonly afterMs: number;
-}
+/** With another credential version, with the same, or (null) not at all. */
+export type RetryVerdict =
+  | {
+      readonly retry: "other" | "same";
+      readonly reason: RetryReason;
+      /** How long to wait before; 0 when there is nothing to wait for. */
+      readonly afterMs: number;
+    }
+  | { readonly retry: null; readonly reason: NoRetryReason; readonly afterMs: 0 };
 
 /** Before the second try with the same key; doubled for each further one. The half of it is jitter. */
 const FIRST_PAUSE_MS = 100;
@@ -82,7 +83,7 @@ const SAFE = new Set(["GET", "HEAD", "OPTIONS", "TRACE"]);
 
 export function retryVerdict(facts: RetryFacts): RetryVerdict {
   const { failure, retry } = facts;
-  const no = (reason: RetryVerdictReason): RetryVerdict => ({ retry: null, reason, afterMs: 0 });
+  const no = (reason: NoRetryReason): RetryVerdict => ({ retry: null, reason, afterMs: 0 });
   if (facts.answerBegun) return no("answer_begun");
   if (retry === null) return no("no_retry_on_route");
   const kinds = kindsOf(failure);

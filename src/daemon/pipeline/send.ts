@@ -3,7 +3,8 @@ import { authorityKey } from "../../policy/host.ts";
 import { BodyError, rewriteJsonBody } from "../../providers/auth/body-json.ts";
 import { type InjectionPlan, planFor, selectAuth } from "../../providers/auth/plan.ts";
 import type { AnswerRules } from "./answer.ts";
-import type { ScrubRule } from "./answer-head.ts";
+import type { ReadHead, ScrubRule } from "./answer-head.ts";
+import type { Call } from "./call.ts";
 import type { Dialer } from "./dial.ts";
 import { ProxyError } from "./errors.ts";
 import type { ParsedRequest, RequestTarget } from "./exchange.ts";
@@ -16,6 +17,7 @@ import { askReadable, type ReadableRequest } from "./readable.ts";
 import { replacementFor } from "./scrub.ts";
 import type { SecretPool } from "./secret-pool.ts";
 import type { Splice } from "./splice.ts";
+import type { Try } from "./try.ts";
 
 export interface SendDeps {
   readonly secrets: SecretPool;
@@ -23,23 +25,29 @@ export interface SendDeps {
   readonly dialer: Dialer;
 }
 
-/** Injects and forwards. Resolves when the answer is complete, or with the upstream's socket of an upgrade. */
+/** What the tries of an exchange want of an answer. */
+export type AnswerHooks = Pick<AnswerRules, "judge" | "ownFields">;
+
+/** Injects and forwards. Resolves when the answer is complete or refused, or with the upstream's socket of an upgrade. */
 export function send(
   route: Route,
   x: ExchangeState,
   parsed: ParsedRequest,
-  body: Buffer | null,
+  call: Call,
+  current: Try,
+  hooks: AnswerHooks,
   deps: SendDeps,
 ): Promise<Forwarded> {
   const { incoming } = x;
   const { target } = parsed;
+  const { body } = call;
   const { injection, mustEncode } = prepare(route, x, parsed, deps);
-  x.injection = injection;
+  current.injection = injection;
   const keyed = injection.bodyMarker === null ? body : bodyWith(route, x, target, body, injection.bodyMarker);
   if (keyed === null && parsed.body !== null && parsed.bodyLength !== null) {
     injection.fields.push("Content-Length", String(parsed.bodyLength));
   }
-  if (parsed.expectContinue && body === null) incoming.downstream.sendContinue();
+  if (parsed.expectContinue && body === null) x.continued();
   const dispatcher = deps.dialer.pool({
     host: target.host,
     port: target.port,
@@ -57,18 +65,18 @@ export function send(
       method: incoming.method,
       path: injection.query === "" ? target.path : `${target.path}?${injection.query}`,
       fields: injection.fields,
-      body: keyed ?? parsed.body,
+      body: keyed ?? (call.bodyHeld ? null : parsed.body),
       headersTimeoutMs: route.timeouts.headersMs,
       idleTimeoutMs: route.timeouts.idleMs,
       keepAlive: route.keepAlive,
       upgrade: parsed.websocketKey === null ? null : "websocket",
-      answer: answerRules(route, x, target, injection, mustEncode),
+      answer: { ...answerRules(route, x, target, injection, mustEncode), ...bodyRules(call, current), ...hooks },
       spliced: injection.spliced,
     },
     incoming.downstream,
-    x.transfer,
+    current.transfer,
     (answer) => {
-      x.answer = answer;
+      current.answer = answer;
     },
   );
 }
@@ -96,7 +104,7 @@ function answerRules(
   target: RequestTarget,
   injection: Injection,
   mustEncode: AnswerRules["mustEncode"],
-): AnswerRules {
+): Omit<AnswerRules, "began" | "tap" | "hide" | keyof AnswerHooks> {
   return {
     method: x.incoming.method,
     route: route.id,
@@ -107,10 +115,17 @@ function answerRules(
     scrub: scrubRule(route, injection),
     minted: route.response.tokens === "strip" ? mintedRule(route, x, target) : null,
     mustEncode,
-    tap: () => null,
-    hide: () => null,
-    judge: null,
-    ownFields: () => [],
+  };
+}
+
+const EVENTS = /^text\/event-stream\b/;
+
+/** Looks at the answer, and hides from the client what only sidekey has asked for. */
+function bodyRules({ hide }: Call, { watch }: Try): Pick<AnswerRules, "began" | "tap" | "hide"> {
+  return {
+    began: (head) => watch.began(head),
+    tap: (head) => watch.tap(head),
+    hide: ({ status, contentType }: ReadHead) => (status < 300 && EVENTS.test(contentType) ? (hide?.() ?? null) : null),
   };
 }
 

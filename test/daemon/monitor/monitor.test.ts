@@ -7,6 +7,7 @@ import { nodeTimer, steadyClockUs } from "../../../src/daemon/pipeline/clock.ts"
 import { Dialer } from "../../../src/daemon/pipeline/dial.ts";
 import type { Outcome } from "../../../src/daemon/pipeline/exchange.ts";
 import { createLimiter } from "../../../src/daemon/pipeline/limiter.ts";
+import { createProviderLimits } from "../../../src/daemon/pipeline/provider-limits.ts";
 import { Splice } from "../../../src/daemon/pipeline/splice.ts";
 import { watchVault } from "../../../src/daemon/vault-view.ts";
 import { compilePolicy } from "../../../src/policy/compile.ts";
@@ -44,6 +45,13 @@ async function scene(t: TestContext) {
     log: { ...quiet, close: () => {} },
     metrics: createMetrics(),
     limiter: createLimiter({ table: new LimitTable(), nowUs: steadyClockUs, setTimer: nodeTimer }),
+    liveLimits: createProviderLimits({
+      nowMs: Date.now,
+      setTimer: nodeTimer,
+      random: () => 0.5,
+      countedTogether: () => null,
+    }),
+    limitsNowMs: Date.now,
     splice,
     dialer,
     policy: { current: () => snapshot, provider: (name) => CATALOG.get(name) },

@@ -56,6 +56,7 @@ function scene(changes: Partial<AnswerRules> = {}): Scene {
     scrub: { needles: new Needles(formsOf(Buffer.from(KEY))), replacement: replacementFor("m") },
     minted: null,
     mustEncode: null,
+    began: () => {},
     tap: () => null,
     hide: () => null,
     judge: null,
@@ -128,7 +129,7 @@ test("a slow client pauses the source once, and the source goes on when it has r
 
 const judgeOf = (accepts: (body: string) => boolean, needsBody = true): Judge => ({
   needsBody: () => needsBody,
-  accepts: (_head, body) => accepts(body.toString()),
+  accepts: (_head, body) => accepts(body?.toString() ?? ""),
 });
 
 test("an answer that is judged by its body waits for it, and passes whole when it is accepted", async () => {

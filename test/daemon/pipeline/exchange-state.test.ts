@@ -4,7 +4,6 @@ import { test } from "node:test";
 import { ProxyError } from "../../../src/daemon/pipeline/errors.ts";
 import type { Incoming, ParsedRequest } from "../../../src/daemon/pipeline/exchange.ts";
 import { ExchangeState } from "../../../src/daemon/pipeline/exchange-state.ts";
-import type { LimiterHold } from "../../../src/daemon/pipeline/limiter.ts";
 import { incomingTo, RecordingDownstream } from "./recording-downstream.ts";
 
 const TARGET = { form: "absolute", host: "api.p.test", port: 443, path: "/x", query: "key=1" } as const;
@@ -72,24 +71,6 @@ test("clientGone is one signal, and aborts when the client leaves", () => {
   assert.equal(signal.aborted, false);
   down.leave();
   assert.equal(signal.aborted, true);
-});
-
-test("G11 exact-limits: what never left sidekey is given back, what was sent is settled", () => {
-  for (const sent of [false, true]) {
-    const settled: string[] = [];
-    const { x } = newExchange();
-    x.hold = {
-      waited: null,
-      refund: () => settled.push("refund"),
-      release: () => settled.push("release"),
-    } as unknown as LimiterHold;
-    if (sent) {
-      x.dispatched();
-      x.transfer.sent = true;
-    }
-    x.release();
-    assert.deepEqual(settled, [sent ? "release" : "refund"]);
-  }
 });
 
 test("the outcome tells what was learnt, and the path without its query", () => {

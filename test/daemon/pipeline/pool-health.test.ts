@@ -177,7 +177,7 @@ test("what is not simply ready is listed for the status", () => {
   answered("invalid", null, { version: 2 });
   for (let n = 0; n < 5; n++) answered("unavailable");
   assert.deepEqual(health.state(), {
-    breakers: [{ key: "api.p.test:443\nid\n1", untilMs: NOW + 1_000, halfOpen: false }],
+    breakers: [{ authority: "api.p.test:443", credentialId: "id", version: 1, untilMs: NOW + 1_000, halfOpen: false }],
     versions: [
       { credentialId: "id", version: 1, state: "quota", untilMs: NOW + MINUTE },
       { credentialId: "id", version: 2, state: "suspect", untilMs: NOW + 30_000 },

@@ -21,11 +21,11 @@ function refuse(
 
 test("a 429 always is a refusal; an overload, or Binance's 418, when it says when to come back", () => {
   for (const status of [429]) assert.ok(isRefusal(status, told(null)));
-  for (const status of [418, 503, 529]) {
+  for (const status of [418, 529]) {
     assert.ok(!isRefusal(status, told(null)), String(status));
     assert.ok(isRefusal(status, told(NOW)), String(status));
   }
-  for (const status of [200, 400, 403, 500, 502]) assert.ok(!isRefusal(status, told(NOW)), String(status));
+  for (const status of [200, 400, 403, 500, 502, 503]) assert.ok(!isRefusal(status, told(NOW)), String(status));
 });
 
 test("it lasts as long as the provider said, and up to a second more at random", () => {

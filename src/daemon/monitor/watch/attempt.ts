@@ -1,4 +1,5 @@
 import type { TrafficMeaning } from "../../../providers/classify-traffic.ts";
+import type { EarlierTry } from "../../pipeline/attempts.ts";
 import type { Outcome } from "../../pipeline/exchange.ts";
 
 /**
@@ -39,18 +40,32 @@ const RESULTS: Readonly<Partial<Record<TrafficMeaning, AttemptResult>>> = {
   unavailable: "failed",
 };
 
+/** A try after which there was another one. */
+export function earlierAttempt({ provider, host, credential, status, meaning, atMs }: EarlierTry): Attempt {
+  if (meaning === "connect") return { provider, host, credential, result: "failed", cause: "no answer", atMs };
+  const result = RESULTS[meaning] ?? "answered";
+  return { provider, host, credential, result, cause: result === "failed" ? `status ${status}` : "", atMs };
+}
+
 /** The last try of an exchange; null when it says nothing of a provider. */
 export function attemptOf(outcome: Outcome): Attempt | null {
-  const { provider, host, credential, status, reason, atMs } = outcome;
+  const { provider, host, credential, atMs } = outcome;
   const result = provider === null ? null : resultOf(outcome);
   if (provider === null || result === null) return null;
-  const cause = result !== "failed" ? "" : outcome.outcome === "ok" ? `status ${status}` : (reason ?? outcome.outcome);
+  const cause = result === "failed" ? causeOf(outcome) : "";
   return { provider, host, credential, result, cause, atMs };
 }
 
+/** Empty for what sidekey has held back: the cause is that of a request before. */
+function causeOf({ outcome, reason, status, attempts }: Outcome): string {
+  if (attempts === 0) return "";
+  return outcome === "ok" ? `status ${status}` : (reason ?? outcome);
+}
+
 function resultOf({ outcome, status, reason, meaning, attempts }: Outcome): AttemptResult | null {
-  // Held back by sidekey, because the provider has said so.
+  // Held back by sidekey: because the provider has said so, because it fails.
   if (reason === "provider_limit") return "limited";
+  if (outcome === "upstream_unavailable") return "failed";
   if (attempts === 0) return null;
   if (BROKEN.has(outcome)) return "failed";
   if (outcome !== "ok") return null;

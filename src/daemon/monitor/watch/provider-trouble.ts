@@ -78,7 +78,7 @@ export class ProviderTrouble {
     watched.tried.add(atMs);
     if (result === "failed") {
       watched.failed.add(atMs);
-      watched.lastCause = cause;
+      if (cause !== "") watched.lastCause = cause;
       return;
     }
     watched.answered.add(atMs);

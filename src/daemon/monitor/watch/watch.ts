@@ -9,6 +9,7 @@ import type { VaultView } from "../../vault-view.ts";
 import type { AlertBook } from "../alerts.ts";
 import { currentVersion } from "../health.ts";
 import { type Attempt, attemptOf } from "./attempt.ts";
+import { BreakerWatch, type BrokenPlace } from "./breaker-watch.ts";
 import { Budgets, type BudgetUse, type UsedPercent } from "./budgets.ts";
 import { type Pool, Pools } from "./pools.ts";
 import { ProviderTrouble } from "./provider-trouble.ts";
@@ -27,6 +28,8 @@ export type Ready = (credential: Credential, version: number, authority: string,
 export interface WatchSources {
   readonly ready: Ready;
   readonly usedPercent: UsedPercent;
+  /** The `host:port`s to which requests are held back, because they keep failing. */
+  readonly broken: () => Iterable<string>;
 }
 
 export interface WatchDeps extends WatchSources {
@@ -44,8 +47,6 @@ export interface Watch {
   outcome(outcome: Outcome): void;
   /** A try that was not the last one of its exchange. On the request path. */
   attempt(attempt: Attempt): void;
-  /** The breaker to a host of a provider has opened, or is closed again. */
-  breaker(provider: string, host: string, open: boolean): void;
   budget(use: BudgetUse): void;
   unpriced(call: UnpricedCall): void;
   /** What the tripwire found. */
@@ -63,8 +64,10 @@ export function createWatch(deps: WatchDeps): Watch {
   const sources: { -readonly [name in keyof WatchSources]: WatchSources[name] } = {
     ready: deps.ready,
     usedPercent: deps.usedPercent,
+    broken: deps.broken,
   };
   const trouble = new ProviderTrouble(alerts, now());
+  const breakers = new BreakerWatch(trouble);
   const quotas = new Quotas(alerts, (name) => view.byName(name)?.state === "enabled");
   const pools = new Pools(alerts, now());
   const budgets = new Budgets(alerts, (counter) => sources.usedPercent(counter));
@@ -88,13 +91,13 @@ export function createWatch(deps: WatchDeps): Watch {
       const bait = baitOf(outcome, deps);
       if (bait !== null) sightings.honeytoken({ credential: bait, client, route: outcome.route ?? "", atMs });
     },
-    breaker: (provider, host, open) => trouble.breaker(provider, host, open, now()),
     budget: (use) => budgets.passed(use, now()),
     unpriced: (call) => unpriced.seen(call),
     found: (finding, atMs) => sightings.found(finding, atMs),
     connect: (added) => void Object.assign(sources, added),
     look() {
       const nowMs = now();
+      breakers.look(placesOf(sources.broken(), deps.policy()), nowMs);
       trouble.look(nowMs);
       budgets.look(nowMs);
       hosts.look(nowMs);
@@ -109,6 +112,14 @@ export function createWatch(deps: WatchDeps): Watch {
       return trouble.size + quotas.size + pools.size + budgets.size + unpriced.size + hosts.size;
     },
   };
+}
+
+function placesOf(authorities: Iterable<string>, policy: PolicySnapshot): BrokenPlace[] {
+  return [...authorities].flatMap((authority) => {
+    const [route] = policy.byAuthority.get(authority) ?? [];
+    const host = authority.slice(0, authority.lastIndexOf(":"));
+    return route === undefined ? [] : [{ provider: route.provider.id, host }];
+  });
 }
 
 function poolsOf({ policy, view }: WatchDeps, ready: Ready, nowMs: number): Pool[] {

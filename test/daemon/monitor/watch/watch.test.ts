@@ -25,12 +25,13 @@ const POLICY = compiled(
 interface State {
   sealed: boolean;
   anySealed: boolean;
+  broken: readonly string[];
   readonly credentials: Map<string, Credential>;
   readonly owned: Map<string, Credential>;
 }
 
 function scene(t: TestContext, alerts: AlertScene | null = null, ready: Ready = () => true) {
-  const state: State = { sealed: false, anySealed: false, credentials: new Map(), owned: new Map() };
+  const state: State = { sealed: false, anySealed: false, broken: [], credentials: new Map(), owned: new Map() };
   for (const name of ["p-main", "p-spare", "fmp-main"]) {
     state.credentials.set(name, storedCredential({ name, hosts: ["api.p.test", "financialmodelingprep.com"] }));
   }
@@ -50,6 +51,7 @@ function scene(t: TestContext, alerts: AlertScene | null = null, ready: Ready = 
     policy: () => POLICY,
     ready,
     usedPercent: () => null,
+    broken: () => state.broken,
     now: home.nowMs,
   });
   const made = watch;
@@ -233,7 +235,7 @@ test("in whatever order things happen, nothing is thrown and what is kept stays 
       const one = scene(t);
       for (const each of events) {
         if ("outcome" in each) one.ended(each);
-        else if ("breaker" in each) one.watch.breaker("p", each.breaker, each.open);
+        else if ("breaker" in each) one.state.broken = each.open ? [`${each.breaker}:443`] : [];
         else if ("budget" in each) {
           const { percent, resetMs } = each;
           one.watch.budget({
