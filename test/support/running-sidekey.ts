@@ -33,6 +33,8 @@ export interface SidekeyOptions {
   readonly clients?: readonly string[];
   /** YAML by provider id; without it the shipped catalog is used. */
   readonly providers?: Readonly<Record<string, string>>;
+  /** Content of prices.yaml; without it there is none. */
+  readonly prices?: string;
   /** By `host` or `host:port`: where that name really leads, and who signs for it. */
   readonly hosts?: Readonly<Record<string, { readonly port: number; readonly caPem: string | null }>>;
   readonly config?: Partial<Config>;
@@ -82,6 +84,7 @@ export async function startSidekey(t: TestContext, options: SidekeyOptions): Pro
   const policyFile = join(home, "policy.yaml");
   writeFileSync(policyFile, options.policy, { mode: 0o600 });
   chmodSync(policyFile, 0o600);
+  if (options.prices !== undefined) writeFileSync(join(home, "prices.yaml"), options.prices, { mode: 0o600 });
   const config = { ...testConfig(home, dataDir, policyFile, options), ...options.config };
   return runSidekey(t, { config, unlocker, tokens, caPem, options });
 }

@@ -143,7 +143,9 @@ const ANTHROPIC_ERRORS: Readonly<Record<number, string>> = { 401: "authenticatio
 
 function anthropicError(status: number, type: string): StandInAnswer {
   const error = { type, message: `Anthropic says ${status}` };
-  return json({ type: "error", error, request_id: "req_1" }, status, { "request-id": "req_1" });
+  // Without Retry-After its 429 means that the month's money is used up.
+  const limited = status === 429 ? { "retry-after": "1" } : {};
+  return json({ type: "error", error, request_id: "req_1" }, status, { "request-id": "req_1", ...limited });
 }
 
 function message(body: Record<string, unknown>): StandInAnswer {
