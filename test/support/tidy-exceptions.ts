@@ -76,6 +76,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/pipeline/forward.ts": "needs real streams; test/e2e/streaming.test.ts",
   "src/daemon/pipeline/limit-denied.ts": "the limiter's error; test/daemon/pipeline/limiter.test.ts",
   "src/daemon/pipeline/pipeline.ts": "the order of the stages, end to end; test/guarantees/g03-one-decision.test.ts",
+  "src/daemon/pipeline/upstream-proxy.ts": "needs a proxy; test/e2e/upstream-proxy.test.ts",
   "src/daemon/pipeline/tunnel.ts": "needs a tunnel; test/e2e/tunnel.test.ts",
   "src/daemon/setup-config.ts": "a step of setup.ts; test/daemon/setup.test.ts",
   "src/daemon/setup-data-dir.ts": "a step of setup.ts; test/daemon/setup.test.ts",

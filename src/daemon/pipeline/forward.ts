@@ -3,6 +3,7 @@ import { type Dispatcher, errors as undiciErrors } from "undici";
 import { ProxyError } from "./errors.ts";
 import type { Downstream, ParsedRequest } from "./exchange.ts";
 import { type ResponseRules, responseFields, responseTrailers } from "./headers.ts";
+import type { Upstream } from "./upstream-pools.ts";
 
 /**
  * Streams one exchange both ways with backpressure. Redirects and provider errors pass unchanged;
@@ -146,7 +147,7 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
  * @throws ProxyError what went wrong; when the head is already out, the caller aborts the downstream
  */
 export function forward(
-  dispatcher: Dispatcher,
+  dispatcher: Upstream,
   request: ForwardRequest,
   down: Downstream,
   transfer: Transfer,
