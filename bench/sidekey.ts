@@ -16,6 +16,8 @@ import { HOST, POLICY, PROVIDER } from "./fixture.ts";
 interface Plan {
   readonly upstreamPort: number;
   readonly caPem: string;
+  /** Instead of the defaults. */
+  readonly limits?: Config["limits"];
 }
 
 process.stdin.once("data", (line) => void start(JSON.parse(line.toString()) as Plan));
@@ -88,7 +90,7 @@ function config(home: string, dataDir: string, plan: Plan): Config {
     usage: { flushMs: 1_000, keepDays: 90 },
     log: { level: "info", format: "json" },
     demo: false,
-    limits: { connections: 4096, connectionsPerClient: 256 },
+    limits: plan.limits ?? { connections: 4096, connectionsPerClient: 256 },
     drainMs: 1_000,
     warnings: [],
   };
