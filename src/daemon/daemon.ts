@@ -22,6 +22,8 @@ import { createChooser } from "./pipeline/choose.ts";
 import { Dialer } from "./pipeline/dial.ts";
 import { ProxyError } from "./pipeline/errors.ts";
 import type { Outcome } from "./pipeline/exchange.ts";
+import { watchLoopLag } from "./pipeline/loop-lag.ts";
+import { createOverloadGate, type OverloadGate, TICK_MS } from "./pipeline/overload.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
@@ -164,7 +166,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     accessTokens: duties?.accessTokens ?? NO_TOKENS,
     vaultSealed: () => vault.sealed,
     draining: () => state.draining,
-    maxPerClient: config.limits.connectionsPerClient,
+    gate: startGate(config, parts),
     record: recorder(base, control, monitor, duties?.rotations ?? null),
     limitWaited: (route, limit, waitMs) => metrics.limitWaited(route, limit, waitMs),
     now: Date.now,
@@ -196,6 +198,17 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     : null;
   if (metricsServer) parts.keepServer(metricsServer);
   return { ingress, metricsServer, reload };
+}
+
+/** Decides who may begin while there is too much to do; it listens to the event loop from now on. */
+function startGate({ limits }: Config, parts: Parts): OverloadGate {
+  const gate = createOverloadGate({
+    maxPerClient: limits.connectionsPerClient,
+    maxInFlight: limits.connections,
+    nextTurn: setImmediate,
+  });
+  parts.keep(watchLoopLag(TICK_MS, (lateMs) => gate.tick(lateMs)));
+  return gate;
 }
 
 function newMonitor(options: DaemonOptions, base: Base, { source }: PolicyParts, dialer: Dialer): Monitor {

@@ -10,7 +10,6 @@ import { authenticate, type TokenVerifier } from "./authenticate.ts";
 import { bufferBody } from "./buffered-body.ts";
 import { authorityCarriers } from "./carriers.ts";
 import type { Chooser } from "./choose.ts";
-import { ClientCounter } from "./client-counter.ts";
 import { denial } from "./denial.ts";
 import type { Dialer } from "./dial.ts";
 import { draining, type ProxyError, ProxyError as Refusal, toProxyError, vaultSealed } from "./errors.ts";
@@ -20,6 +19,7 @@ import { forward, type Upgraded } from "./forward.ts";
 import { cleanRequest } from "./headers.ts";
 import { type Injection, inject, withoutSecret } from "./inject.ts";
 import type { Limiter, LimiterHold } from "./limiter.ts";
+import type { OverloadGate } from "./overload.ts";
 import type { SecretPool } from "./secret-pool.ts";
 import type { Splice } from "./splice.ts";
 import { relayWebSocket } from "./websocket.ts";
@@ -35,8 +35,7 @@ export interface PipelineOptions {
   readonly accessTokens: AccessTokens;
   readonly vaultSealed: () => boolean;
   readonly draining: () => boolean;
-  /** Exchanges that one client may have in flight. */
-  readonly maxPerClient: number;
+  readonly gate: OverloadGate;
   readonly limitWaited: (route: string, limit: string, waitMs: number) => void;
   readonly record: (outcome: Outcome, failure: ProxyError | null) => void;
   /** Milliseconds since the epoch. */
@@ -47,7 +46,6 @@ export type Pipeline = (incoming: Incoming) => Promise<void>;
 
 /** One request, in order. Every way out of it leaves exactly one Outcome (guarantee G12). */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const inFlight = new ClientCounter(options.maxPerClient);
   return async function runExchange(incoming: Incoming): Promise<void> {
     const x = new ExchangeState(incoming, options.now());
     let failure: ProxyError | null = null;
@@ -61,7 +59,8 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const body = pointer === null ? null : await keyedBody(x, x.parsed);
       const bodyToken = pointer === null || body === null ? null : readJsonPointer(body, pointer);
       const route = admit(policy, x, x.parsed, bodyToken, options);
-      inFlight.enter(x);
+      const turn = options.gate.enter(x);
+      if (turn) await turn;
       x.choice = options.chooser.choose(route, x.identity, authorityOf(x.parsed), x.atMs);
       const waiting = reserve(route, x, options);
       if (waiting) await waiting;
@@ -73,7 +72,7 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       failure = toProxyError(error);
       x.fail(failure);
     } finally {
-      inFlight.leave(x);
+      options.gate.leave(x);
       x.release();
       options.record(x.outcome(), failure);
     }
