@@ -1,5 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
+import { DEFAULT_LIMITS } from "../src/daemon/config-limits.ts";
 import { createLoopbackIdentity } from "../src/daemon/loopback-identity.ts";
 import { HOST } from "./fixture.ts";
 import { type Running, residentBytes, startScript } from "./process.ts";
@@ -29,7 +30,7 @@ const SPARE_DESCRIPTORS = 100;
 const ROUNDS = 20;
 /** How long memory may take to come to rest. */
 const SETTLE_MS = 10_000;
-const LIMITS = { connections: 11_000, connectionsPerClient: 11_000 };
+const LIMITS = { ...DEFAULT_LIMITS, connections: 11_000, connectionsPerClient: 11_000, socketsPerPool: 11_000 };
 
 /** How many streams this machine's limit of open files allows, at most `wanted`. */
 export function possibleStreams(wanted: number): number {

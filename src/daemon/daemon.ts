@@ -9,6 +9,7 @@ import { type Demo, startDemo } from "./demo-provider.ts";
 import { startDuties } from "./duties.ts";
 import { failureLogger } from "./failure-log.ts";
 import { createIngress, type Ingress } from "./ingress/server.ts";
+import { WAITS } from "./ingress/waits.ts";
 import { LeafSource } from "./leaf-source.ts";
 import { listen } from "./listen.ts";
 import { createMetricsServer } from "./metrics-server.ts";
@@ -59,7 +60,6 @@ export interface Daemon {
   readonly closed: Promise<void>;
 }
 
-const SOCKETS_PER_POOL = 64;
 /** A drill reaches no provider. */
 const NO_TOKENS: AccessTokens = {
   take: () => {
@@ -187,6 +187,8 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     leafFor: (host) => policy.leafs.leafFor(host),
     localNames: new Set([...config.localNames, "127.0.0.1", "::1"]),
     maxConnections: config.limits.connections,
+    maxConnectionsPerAddress: config.limits.connectionsPerAddress,
+    waits: { ...WAITS, slowMs: config.limits.slowClientMs },
     draining: () => state.draining,
     vaultSealed: () => vault.sealed,
     refused: (reason) => metrics.denied(reason),
@@ -241,7 +243,7 @@ function newDialer(options: DaemonOptions, { splice, state }: Base, demo: Demo |
     proxy: proxy && { host: proxy.host, port: proxy.port, credentials: proxyCredentials(proxy) },
     isOwnListener: (address, port) => isOwnListener([...state.listeners.values()], address, port),
     splice,
-    socketsPerPool: SOCKETS_PER_POOL,
+    socketsPerPool: options.config.limits.socketsPerPool,
     ...(options.testOnlyResolve ? { resolve: options.testOnlyResolve } : {}),
     ...(options.drill ? { resolve: async () => [] } : {}),
   });

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { Config } from "../../src/daemon/config.ts";
+import { DEFAULT_LIMITS } from "../../src/daemon/config-limits.ts";
 import { createRoot } from "../../src/daemon/ingress/certificate-authority.ts";
 import { Secret } from "../../src/secret.ts";
 import { createVault } from "../../src/store/create-vault.ts";
@@ -72,7 +73,7 @@ export function daemonConfig(plan: ProcessPlan): Config {
     usage: { flushMs: 50, keepDays: 90 },
     log: { level: "info", format: "json" },
     demo: false,
-    limits: { connections: 4096, connectionsPerClient: 256 },
+    limits: DEFAULT_LIMITS,
     drainMs: 2_000,
     warnings: [],
   };
