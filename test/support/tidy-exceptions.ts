@@ -67,7 +67,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/ingress/name-constraints.ts":
     "an extension, tried with real clients; test/daemon/ingress/certificates-clients.test.ts",
   "src/daemon/ingress/server.ts": "all forms arrive through it; test/e2e/forms.test.ts",
-  "src/daemon/ingress/waits.ts": "three constants; test/daemon/ingress/waits-kept.test.ts",
+  "src/daemon/ingress/h2-control.ts": "tried with floods; test/daemon/ingress/h2-floods.test.ts",
   "src/daemon/ingress/system-roots.ts": "input of the trust files; test/daemon/ingress/trust-bundle.test.ts",
   "src/daemon/loopback-identity.ts": "certificates inside the process; test/daemon/demo-provider.test.ts",
   "src/daemon/pipeline/clock.ts": "two one-liners; test/daemon/pipeline/limiter.test.ts",

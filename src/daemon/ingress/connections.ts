@@ -10,6 +10,11 @@ import { classifyAddress } from "../../policy/address.ts";
 
 /** A connection without an exchange is closed after this time, whatever else it sends (an HTTP/2 ping, say). */
 const LONGEST_IDLE_MS = 300_000;
+/**
+ * What a connection may send between two looks without an exchange: a head, a handshake and a little more. Beyond it are
+ * only frames that ask for nothing (HTTP/2 window updates, say).
+ */
+const MOST_NOISE_BYTES = 64 * 1024;
 /** A connection that has just begun or ended an exchange is not taken away. */
 const SAFE_MS = 50;
 /** Part of all places that is given up at a time when room is needed: to find the idle ones costs a look at all. */
@@ -21,7 +26,7 @@ export interface ConnectionsOptions {
   readonly maxPerAddress: number;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
-  readonly refused: (reason: "connection_limit" | "connection_evicted") => void;
+  readonly refused: (reason: "connection_limit" | "connection_evicted" | "connection_noise") => void;
 }
 
 /** One TCP connection, with what runs over it. */
@@ -34,6 +39,8 @@ export interface Connection {
   /** Whether it has ever carried one. */
   used: boolean;
   idleSinceMs: number;
+  /** Bytes that it had sent at the last look. */
+  received: number;
 }
 
 /** A property of the socket, because an HTTP/2 session shows its socket only through a proxy object. */
@@ -55,6 +62,7 @@ export class Connections {
   readonly #options: ConnectionsOptions;
   readonly #open = new Set<Connection>();
   readonly #perAddress = new Map<string, number>();
+  #lookedAtMs = 0;
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
@@ -77,7 +85,7 @@ export class Connections {
       socket.destroy();
       return;
     }
-    const connection: Connection = { socket, address, exchanges: 0, used: false, idleSinceMs: now() };
+    const connection: Connection = { socket, address, exchanges: 0, used: false, idleSinceMs: now(), received: 0 };
     (socket as Socket & Tagged)[CONNECTION] = connection;
     this.#open.add(connection);
     if (address !== null) this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1);
@@ -97,12 +105,18 @@ export class Connections {
     connection.idleSinceMs = this.#options.now();
   }
 
-  /** Closes what has been idle for too long. */
+  /** Closes what has been idle for too long, or has sent much without a request in it. To be called now and then. */
   look(): void {
-    const before = this.#options.now() - LONGEST_IDLE_MS;
+    const nowMs = this.#options.now();
     for (const connection of this.#open) {
-      if (connection.exchanges === 0 && connection.idleSinceMs < before) connection.socket.destroy();
+      const received = connection.socket.bytesRead;
+      const idle = connection.exchanges === 0 && connection.idleSinceMs < this.#lookedAtMs;
+      const noisy = idle && received - connection.received > MOST_NOISE_BYTES;
+      connection.received = received;
+      if (noisy) this.#options.refused("connection_noise");
+      if (noisy || (idle && nowMs - connection.idleSinceMs > LONGEST_IDLE_MS)) connection.socket.destroy();
     }
+    this.#lookedAtMs = nowMs;
   }
 
   destroyAll(): void {

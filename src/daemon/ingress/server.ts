@@ -15,6 +15,7 @@ import type { TunnelRequest } from "../pipeline/tunnel.ts";
 import { onConnect } from "./connect.ts";
 import { type Connection, Connections, connectionOf } from "./connections.ts";
 import { isClosing } from "./downstream-h1.ts";
+import { limitControlFrames } from "./h2-control.ts";
 import { MAX_FIELDS, MAX_HEAD_BYTES } from "./head.ts";
 import { connectContextOf } from "./intercept.ts";
 import { responseOn } from "./raw-response.ts";
@@ -66,8 +67,8 @@ type Answering = { [ANSWER]?: ServerResponse };
 const KEEP_ALIVE_MS = 65_000;
 /** A connection on which nothing moves for this long is closed, in the middle of a body too. */
 const IDLE_MS = 300_000;
-/** How often idle connections are looked for. */
-const LOOK_MS = 10_000;
+/** How often idle and noisy connections are looked for. */
+const LOOK_MS = 1_000;
 /** Most time between two looks at heads that take too long. */
 const HEAD_LOOK_MS = 1_000;
 
@@ -237,7 +238,10 @@ function http2Server(options: IngressOptions, open: Open): Http2Server {
     strictSingleValueFields: false,
   });
   server.on("sessionError", () => options.refused("h2_session"));
-  server.on("session", (session) => session.setTimeout(IDLE_MS, () => session.close()));
+  server.on("session", (session) => {
+    session.setTimeout(IDLE_MS, () => session.close());
+    limitControlFrames(session, () => options.refused("h2_control_flood"));
+  });
   server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, raw: string[]) => {
     const connect = stream.session ? connectContextOf(stream.session.socket) : null;
     if (!connect) {

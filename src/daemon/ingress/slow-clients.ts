@@ -7,8 +7,11 @@ import type { RequestBody } from "./request-body.ts";
 
 /** Bytes of a request body that must come in the time allowed, whenever sidekey waits for them. */
 const LEAST_BODY_BYTES = 1024;
-/** Bytes of an answer that a client must take in each second, once it has kept sidekey waiting for the time allowed. */
-const LEAST_READ_RATE = 1024;
+/**
+ * Bytes of an answer that a client must take in the time allowed, whenever any wait for it: a kilobyte a second. A larger
+ * piece has as much more time, because nothing can be seen of it until it is gone.
+ */
+const LEAST_READ_BYTES = 32 * 1024;
 /** Looks within the time allowed, so that it is kept to a sixth. */
 const LOOKS = 6;
 const LONGEST_LOOK_MS = 5_000;
@@ -100,9 +103,8 @@ export class SlowClients {
   #check({ client, reading, sending }: OpenExchange, nowMs: number): void {
     const { allowedMs, cut } = this.#options;
     const { pending, requestBody } = client;
-    const readable = Math.ceil((LEAST_READ_RATE * allowedMs) / 1000);
-    const patience = allowedMs + (pending * 1000) / LEAST_READ_RATE;
-    if (stuck(reading, pending > 0, client.handed - pending, readable, patience, nowMs)) {
+    const patience = allowedMs * (1 + pending / LEAST_READ_BYTES);
+    if (stuck(reading, pending > 0, client.handed - pending, LEAST_READ_BYTES, patience, nowMs)) {
       cut("slow_reader");
       client.hangUp();
       return;

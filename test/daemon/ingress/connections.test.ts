@@ -29,6 +29,7 @@ function port(max: number, maxPerAddress = max): Port {
     const socket = Object.assign(new EventEmitter(), {
       remoteAddress: address,
       destroyed: false,
+      bytesRead: 0,
       destroy() {
         this.destroyed = true;
         socket.emit("close");
@@ -114,6 +115,31 @@ test("idle connections end after five minutes, whatever else they send; busy one
   p.connections.look();
   assert.deepEqual([idle.socket.destroyed, busy.socket.destroyed], [true, false]);
   assert.equal(p.connections.size, 1);
+});
+
+test("a connection that sends much without a request in it is closed; one with a request may", () => {
+  const p = port(10);
+  const [noisy, quiet, busy] = [p.letIn(), p.letIn(), p.letIn()];
+  p.connections.began(busy);
+  const send = (connection: Connection, bytes: number): void => {
+    Object.assign(connection.socket, { bytesRead: connection.socket.bytesRead + bytes });
+  };
+  for (let second = 0; second < 5; second++) {
+    p.nowMs += 1_000;
+    for (const [each, bytes] of [
+      [noisy, 70_000],
+      [quiet, 60_000],
+      [busy, 1e9],
+    ] as const)
+      send(each, bytes);
+    p.connections.look();
+  }
+  assert.deepEqual(p.open([noisy, quiet, busy].map(({ socket }) => socket)), [1, 2]);
+  assert.deepEqual(p.refusals, ["connection_noise"]);
+  send(busy, 1e9);
+  p.connections.ended(busy);
+  p.connections.look();
+  assert.equal(busy.socket.destroyed, false, "its bytes were those of the exchange that has just ended");
 });
 
 test("what runs over a connection counts for it, and nothing is left when all have closed", () => {

@@ -55,8 +55,8 @@ test("a client that reads nothing is cut after the time allowed and what its byt
   const { exchanges, cuts, pass } = watch(t);
   const client = new Client();
   exchanges.begin(client);
-  client.give(10 * 1024);
-  pass(41);
+  client.give(32 * 1024);
+  pass(61);
   assert.deepEqual(cuts, []);
   pass(1);
   assert.deepEqual([cuts, client.hungUp], [["slow_reader"], true]);
@@ -80,7 +80,7 @@ test("a byte now and then does not help, a kilobyte a second does, whatever was 
   });
   pass(200, () => {
     take(trickle, 1);
-    take(modest, 1_100);
+    take(modest, 1_200);
   });
   assert.deepEqual([trickle.hungUp, modest.hungUp, new Set(cuts)], [true, false, new Set(["slow_reader"])]);
 });
