@@ -122,7 +122,7 @@ function openParts({ maxConnections, maxConnectionsPerAddress, waits, refused }:
   const now = (): number => performance.now();
   return {
     connections: new Connections({ max: maxConnections, maxPerAddress: maxConnectionsPerAddress, now, refused }),
-    exchanges: new SlowClients({ allowedMs: waits.slowMs, now, cut: refused }),
+    exchanges: new SlowClients({ allowedMs: waits.slowMs, now, hungUp: () => refused("slow_reader") }),
   };
 }
 

@@ -49,7 +49,8 @@ export interface SlowClientsOptions {
   readonly allowedMs: number;
   /** Milliseconds, monotonic. */
   readonly now: () => number;
-  readonly cut: (reason: "slow_body" | "slow_reader") => void;
+  /** A reader was cut off. (A slow body is an answer of its exchange, which tells of it.) */
+  readonly hungUp: () => void;
 }
 
 /**
@@ -101,18 +102,16 @@ export class SlowClients {
   }
 
   #check({ client, reading, sending }: OpenExchange, nowMs: number): void {
-    const { allowedMs, cut } = this.#options;
+    const { allowedMs, hungUp } = this.#options;
     const { pending, requestBody } = client;
     const patience = allowedMs * (1 + pending / LEAST_READ_BYTES);
     if (stuck(reading, pending > 0, client.handed - pending, LEAST_READ_BYTES, patience, nowMs)) {
-      cut("slow_reader");
+      hungUp();
       client.hangUp();
       return;
     }
     const waiting = requestBody?.waiting === true;
-    if (!stuck(sending, waiting, requestBody?.received ?? 0, LEAST_BODY_BYTES, allowedMs, nowMs)) return;
-    cut("slow_body");
-    requestBody?.tooSlow();
+    if (stuck(sending, waiting, requestBody?.received ?? 0, LEAST_BODY_BYTES, allowedMs, nowMs)) requestBody?.tooSlow();
   }
 }
 
