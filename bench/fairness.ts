@@ -6,19 +6,23 @@ import { type Running, startScript } from "./process.ts";
 /** How much a client that asks now and then notices of another one that floods. */
 
 export interface Fairness {
-  readonly alone: LoadResult;
-  readonly flooded: LoadResult;
-  /** The flood itself: answers and refusals per second. */
-  readonly flood: { readonly perSecond: number; readonly errors: number; readonly p99: number };
+  /** Milliseconds at percentiles, medians over the rounds. */
+  readonly alone: { readonly p50: number; readonly p99: number };
+  readonly flooded: { readonly p50: number; readonly p99: number };
+  /** What the flood got. */
+  readonly flood: { readonly perSecond: number; readonly refused: number };
 }
 
-const QUIET = { connections: 4, rate: 100 };
+const QUIET = { connections: 8, rate: 50 };
 const FLOOD_CONNECTIONS = 256;
 /** The flood begins first, so that all of the quiet client's requests meet it. */
-const HEAD_START_MS = 1_000;
+const HEAD_START_MS = 500;
 
-/** @param seconds of each of the two measurements */
-export async function fairness(seconds: number): Promise<Fairness> {
+/**
+ * @param path `/1k`: the provider takes no time, so the flood takes all of sidekey's; `/late`: it takes 100 ms
+ * @param seconds of each measurement
+ */
+export async function fairness(path: string, seconds: number, rounds: number): Promise<Fairness> {
   const quiet = await startUpstream(HOST);
   const busy = await startUpstream(FLOOD_HOST);
   const { port: upstreamPort, caPem } = quiet;
@@ -34,29 +38,44 @@ export async function fairness(seconds: number): Promise<Fairness> {
     host: HOST,
     ca: "",
     connect: null,
-    request: `GET /${route}/1k HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Api-Key: ${key}\r\n\r\n`,
-    connections: QUIET.connections,
+    request: `GET /${route}${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Api-Key: ${key}\r\n\r\n`,
+    ...QUIET,
     seconds,
-    rate: QUIET.rate,
     requests: null,
     sse: false,
   });
+  const floodPlan = { ...planFor("flood", floodToken), connections: FLOOD_CONNECTIONS, rate: null };
+  const alone: LoadResult[] = [];
+  const flooded: LoadResult[] = [];
+  const floods: LoadResult[] = [];
   try {
     await run({ ...planFor("bench", token), seconds: 1 });
-    const alone = await run(planFor("bench", token));
-    const flood = run({
-      ...planFor("flood", floodToken),
-      connections: FLOOD_CONNECTIONS,
-      rate: null,
-      seconds: seconds + (2 * HEAD_START_MS) / 1000,
-    });
-    await new Promise((resolve) => setTimeout(resolve, HEAD_START_MS));
-    const flooded = await run(planFor("bench", token));
-    const { requests, errors, seconds: took, p99 } = await flood;
-    return { alone, flooded, flood: { perSecond: requests / took, errors, p99 } };
+    for (let round = 0; round < rounds; round++) {
+      alone.push(await run(planFor("bench", token)));
+      const flood = run({ ...floodPlan, seconds: seconds + (2 * HEAD_START_MS) / 1000 });
+      await new Promise((resolve) => setTimeout(resolve, HEAD_START_MS));
+      flooded.push(await run(planFor("bench", token)));
+      floods.push(await flood);
+    }
   } finally {
     for (const running of [sidekey, quiet.running, busy.running]) await running.stop();
   }
+  return {
+    alone: percentiles(alone),
+    flooded: percentiles(flooded),
+    flood: {
+      perSecond: median(floods.map((each) => each.requests / each.seconds)),
+      refused: floods.reduce((sum, { errors }) => sum + errors, 0),
+    },
+  };
+}
+
+function percentiles(results: readonly LoadResult[]): { p50: number; p99: number } {
+  return { p50: median(results.map(({ p50 }) => p50)), p99: median(results.map(({ p99 }) => p99)) };
+}
+
+function median(values: readonly number[]): number {
+  return [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 }
 
 /** Each client has its own, so that they do not meet there. */

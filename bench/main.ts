@@ -1,15 +1,17 @@
 import { ready } from "../src/store/crypto.ts";
 import { decideCost } from "./decide.ts";
 import { durability } from "./durability.ts";
+import { fairness } from "./fairness.ts";
 import { download, upload } from "./huge.ts";
 import { pipelineCost } from "./pipeline.ts";
+import { possibleStreams, streamDelays, streamMemory } from "./streams.ts";
 import { measure, memory, type Row, select } from "./suites.ts";
 import { type Bench, startBench, type Target } from "./targets.ts";
 import { vaultRows } from "./vault.ts";
 
 /**
- * `npm run bench [-- throughput latency large sse memory huge decide pipeline vault durability]`. Everything is compared side by side in one run, and
- * only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
+ * `npm run bench [-- throughput latency large sse memory huge decide pipeline streams fairness vault durability]`. Everything is compared side by
+ * side in one run, and only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
  */
 
 const SUITES = [
@@ -21,11 +23,13 @@ const SUITES = [
   "huge",
   "decide",
   "pipeline",
+  "streams",
+  "fairness",
   "vault",
   "durability",
 ] as const;
 /** Suites that need no proxies and no upstream. */
-const ALONE: readonly Suite[] = ["decide", "pipeline", "vault", "durability"];
+const ALONE: readonly Suite[] = ["decide", "pipeline", "streams", "fairness", "vault", "durability"];
 type Suite = (typeof SUITES)[number];
 
 const args = process.argv.slice(2);
@@ -45,6 +49,8 @@ if (suites.includes("pipeline")) {
   print("\nSidekey's own stages, head parsed to outcome recorded: microseconds per exchange");
   print(`  ${(await pipelineCost(quick ? 20_000 : 100_000)).toFixed(1)} us`);
 }
+if (suites.includes("streams")) await runStreams();
+if (suites.includes("fairness")) await runFairness();
 if (suites.includes("vault")) {
   print("\nA vault with 10 000 credentials");
   for await (const line of vaultRows(quick)) print(`  ${line}`);
@@ -69,6 +75,45 @@ function runDecide(): void {
   print("\ndecide(): nanoseconds per decision");
   for (const routes of [10, 100, 1000, 5000])
     print(`  ${String(routes).padStart(5)} routes  ${decideCost(routes, 300_000).toFixed(0)} ns`);
+}
+
+async function runStreams(): Promise<void> {
+  const wanted = quick ? 1_000 : 10_000;
+  const possible = possibleStreams(wanted);
+  print(`\n${wanted} idle event streams: resident memory of sidekey and its open files`);
+  if (possible < wanted) print(`  the limit of open files (ulimit -Hn) allows only ${possible}`);
+  const { streams, failed, before, open, after, descriptors } = await streamMemory(possible);
+  const each = ((open - before) * 1000) / streams;
+  print(
+    `  ${streams} open, ${failed} failed: ${before.toFixed(0)} -> ${open.toFixed(0)} -> ${after.toFixed(0)} MB, ${each.toFixed(0)} KB a stream; ${descriptors.join(" -> ")} files   (goal: 10 000 below 400 MB)`,
+  );
+  const delays = await streamDelays(1_000);
+  print(`\nOne event into each of ${delays.streams} streams at the same time: milliseconds until they arrive`);
+  for (const [name, { p50, p99 }] of [
+    ["direct", delays.direct],
+    ["sidekey", delays.sidekey],
+  ] as const) {
+    print(`  ${name.padEnd(8)} p50 ${p50.toFixed(1)}  p99 ${p99.toFixed(1)}`);
+  }
+  const added = (at: "p50" | "p99"): string => (delays.sidekey[at] - delays.direct[at]).toFixed(1);
+  print(`  added    p50 ${added("p50")}  p99 ${added("p99")}`);
+}
+
+async function runFairness(): Promise<void> {
+  print("\nA client with 50 requests/s, alone and while another one floods with 256 connections: milliseconds");
+  for (const [provider, path] of [
+    ["a provider that takes 100 ms", "/late"],
+    ["a provider that takes no time", "/1k"],
+  ] as const) {
+    const { alone, flooded, flood } = await fairness(path, quick ? 2 : 5, quick ? 1 : 5);
+    print(`  ${provider}: flood ${flood.perSecond.toFixed(0)}/s, ${flood.refused} refused`);
+    for (const at of ["p50", "p99"] as const) {
+      const goal = at === "p99" ? "   (goal <= 2)" : "";
+      print(
+        `    ${at} alone ${alone[at].toFixed(1)}, flooded ${flooded[at].toFixed(1)}, ratio ${(flooded[at] / alone[at]).toFixed(2)}${goal}`,
+      );
+    }
+  }
 }
 
 async function runDurability(): Promise<void> {

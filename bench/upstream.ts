@@ -2,8 +2,8 @@ import { createServer, type TLSSocket } from "node:tls";
 
 /**
  * The upstream of every benchmark, in a process of its own: TLS, keep-alive, answers prepared in advance, so that
- * it costs as little as possible. The path chooses the answer: `/1k`, `/10m`, `/sse`, `/10g` (a download of 10 GB), or
- * `/in` (reads an upload to its end and tells its length).
+ * it costs as little as possible. The path chooses the answer: `/1k`, `/late` (the same after 100 ms), `/10m`, `/sse`, `/10g`
+ * (a download of 10 GB), or `/in` (reads an upload to its end and tells its length).
  * Reads `{ key, cert }` as one JSON line from stdin and prints its port.
  */
 
@@ -12,6 +12,7 @@ const SMALL = answer(Buffer.alloc(1024, "x"));
 const LARGE = answer(Buffer.alloc(10 * 1024 * 1024, "y"));
 const SSE_EVENTS = 5;
 const SSE_GAP_MS = 50;
+const LATE_MS = 100;
 
 function answer(body: Buffer): Buffer {
   const head = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
@@ -36,6 +37,7 @@ process.stdin.once("data", (line) => {
         }
         if (path.startsWith("/10g")) void pour(socket);
         else if (path.startsWith("/sse")) void stream(socket.write.bind(socket) as (text: string) => boolean);
+        else if (path.startsWith("/late")) setTimeout(() => socket.write(SMALL), LATE_MS);
         else socket.write(path.startsWith("/10m") ? LARGE : SMALL);
       }
     });
