@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
+import { connect as connectHttp2 } from "node:http2";
 import { connect, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
 import { pause } from "../support/running-sidekey.ts";
@@ -150,6 +151,40 @@ async function firstBytes(socket: Socket): Promise<string> {
   const [bytes] = (await once(socket, "data")) as [Buffer];
   return bytes.toString("latin1");
 }
+
+test(
+  "when all places are taken, the client that has them is refused early and another one is served",
+  TIMEOUT,
+  async (t) => {
+    const release = Promise.withResolvers<void>();
+    const daemon = await startFlooded(t, { connections: 20 }, async () => {
+      await release.promise;
+      return { body: "late" };
+    });
+    const socket = await tunnelSocket(t, daemon.flood, "h2");
+    const session = connectHttp2(`https://${daemon.flood.host}`, { createConnection: () => socket });
+    t.after(() => session.destroy());
+    const statuses: number[] = [];
+    for (let n = 0; n < 60; n++) {
+      const stream = session.request({ ":path": "/x", "proxy-authorization": proxyAuthorization(daemon.flood) });
+      stream.on("response", (headers) => {
+        statuses.push(Number(headers[":status"]));
+        if (headers[":status"] === 503) assert.equal(headers["retry-after"], "1");
+      });
+      stream.resume();
+    }
+    while (statuses.length < 40) await pause(10);
+    assert.deepEqual([...new Set(statuses)], [503]);
+    while (daemon.log().split('"code":"saturated"').length <= 40) await pause(10);
+    for (let n = 0; n < 5; n++) assert.equal(await daemon.served(), 200);
+    release.resolve();
+    while (statuses.length < 60) await pause(10);
+    assert.equal(statuses.filter((status) => status === 200).length, 20);
+    session.close();
+    daemon.dropUpstream();
+    await over(daemon);
+  },
+);
 
 test("floods of HTTP/2 resets and pings end their own connections", TIMEOUT, async (t) => {
   const daemon = await startFlooded(t, {});

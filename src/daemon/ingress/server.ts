@@ -65,7 +65,9 @@ const ANSWER = Symbol("answer");
 type Answering = { [ANSWER]?: ServerResponse };
 
 const KEEP_ALIVE_MS = 65_000;
-/** A connection on which nothing moves for this long is closed, in the middle of a body too. */
+/** After so long without a byte TCP asks whether the other side is still there: a machine that died says no goodbye. */
+const PROBE_MS = 60_000;
+/** An HTTP/2 session on which nothing moves for this long is told that it ends. */
 const IDLE_MS = 300_000;
 /** How often idle and noisy connections are looked for. */
 const LOOK_MS = 1_000;
@@ -82,6 +84,7 @@ export function createIngress(options: IngressOptions): Ingress {
   const http2 = http2Server(options, open);
   outer.prependListener("connection", (socket: Socket) => {
     socket.setNoDelay(true);
+    socket.setKeepAlive(true, PROBE_MS);
     connections.accept(socket);
   });
   outer.on("connect", (request: IncomingMessage, socket: Socket, head: Buffer) => {
@@ -155,7 +158,8 @@ function httpServer(options: IngressOptions, open: Open): Server {
   });
   // One more than allowed, so that head.ts sees the excess instead of a silently shortened list (threats M6).
   server.maxHeadersCount = MAX_FIELDS + 1;
-  server.timeout = IDLE_MS;
+  // An exchange may be silent for as long as its route says; what is slow or idle is looked for elsewhere.
+  server.timeout = 0;
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
     const { socket } = request;
     if (isClosing(socket)) return;

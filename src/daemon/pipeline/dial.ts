@@ -48,6 +48,8 @@ export interface DialTarget {
 
 const MIN_TLS = "TLSv1.2";
 const IDLE_SOCKET_MS = 30_000;
+/** After so long without a byte TCP asks whether the provider is still there: a quiet stream may be a dead one. */
+const PROBE_MS = 60_000;
 
 export class Dialer {
   readonly #options: DialOptions;
@@ -187,6 +189,8 @@ export class Dialer {
         lookup: pinned,
         autoSelectFamily: true,
         noDelay: true,
+        keepAlive: true,
+        keepAliveInitialDelay: PROBE_MS,
       });
       attempt.opened(socket);
       socket.once("connect", () => {
