@@ -23,7 +23,7 @@ export interface FloodedDaemon extends SeparateDaemon {
   descriptors(): number;
   residentBytes(): number;
   /** Waits until the daemon has as many descriptors as before the flood; returns how many more there are. */
-  surplusDescriptors(): Promise<number>;
+  surplusDescriptors(eachTime?: () => void): Promise<number>;
   /** The provider closes all connections to it. */
   dropUpstream(): void;
   /** How often `reason` has been counted. */
@@ -65,9 +65,12 @@ routes: { header: { provider: header, credentials: [header-main], clients: [floo
     served,
     descriptors,
     residentBytes: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${daemon.pid}/status`, "utf8"))?.[1]) * 1024,
-    surplusDescriptors: async () => {
+    surplusDescriptors: async (eachTime = () => {}) => {
       const deadline = performance.now() + DEADLINE_MS;
-      while (descriptors() > before + SPARE_DESCRIPTORS && performance.now() < deadline) await pause(20);
+      while (descriptors() > before + SPARE_DESCRIPTORS && performance.now() < deadline) {
+        eachTime();
+        await pause(20);
+      }
       return Math.max(0, descriptors() - before - SPARE_DESCRIPTORS);
     },
     dropUpstream: standIn.dropConnections,
