@@ -66,6 +66,22 @@ for (const form of FORMS) {
     await recordsAgree(sidekey, 1);
   });
 
+  test(`${form}: a body that was asked for with 100 and then trickles is cut as well`, TIMEOUT, async (t) => {
+    const provider = await startRawProvider(t, HOST, ({ socket }) => void socket.resume());
+    const sidekey = await start(t, provider);
+    const exchange = await formClient(t, form, sidekey).open({
+      method: "POST",
+      headers: { expect: "100-continue", "content-length": "5000" },
+      body: "later",
+    });
+    if ("flushHeaders" in exchange.request) (exchange.request as { flushHeaders(): void }).flushHeaders();
+    while (exchange.interim.length === 0 && form !== "connect-h2") await pause(5);
+    exchange.request.write("x");
+    const answer = await exchange.whole();
+    assert.equal(`${answer.status} ${answer.values("sidekey-error")}`, "408 bad_request");
+    assert.equal(await outcomeAndCount(sidekey, "slow_body"), "bad_request 1");
+  });
+
   test(`${form}: a body that pauses for less than the time allowed goes through`, TIMEOUT, async (t) => {
     const provider = await startRawProvider(t, HOST, ({ socket }) => {
       socket.on("data", (bytes: Buffer) => {

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
-import { test } from "node:test";
+import { type TestContext, test } from "node:test";
 import { type Connection, Connections, carriedBy, connectionOf } from "../../../src/daemon/ingress/connections.ts";
+import { END_STREAM, FRAME, headersFrame, openingFrames, readFrame } from "../../e2e/h2-frames.ts";
+import { connectRaw, type RawConnection } from "../../support/raw-client.ts";
+import { pause } from "../../support/running-sidekey.ts";
+import { type RunningIngress, startIngress } from "./running-ingress.ts";
 
 interface Port {
   readonly connections: Connections;
@@ -141,6 +145,65 @@ test("a connection that sends much without a request in it is closed; one with a
   p.connections.look();
   assert.equal(busy.socket.destroyed, false, "its bytes were those of the exchange that has just ended");
 });
+
+for (const form of ["absolute", "connect-h1", "connect-h2"] as const) {
+  test(`${form}: a connection whose answer is complete makes room; one that is being answered does not`, async (t) => {
+    let hold = false;
+    const run = await startIngress(
+      t,
+      ({ downstream }, parsed) => {
+        parsed();
+        downstream.sendHead(200, "", ["Content-Length", "2"], true);
+        downstream.write(Buffer.from("o"));
+        if (hold) return;
+        downstream.write(Buffer.from("k"));
+        downstream.end([]);
+      },
+      { maxConnections: 2 },
+    );
+    const first = await answered(t, run, form);
+    while (run.ingress.unfinished > 0) await pause(1);
+    hold = true;
+    const second = await answered(t, run, form);
+    await pause(100);
+    const third = await answered(t, run, form);
+    assert.equal(await first.closed(), true, "the idle one made room");
+    await pause(100);
+    const fourth = await connectRaw(t, { port: run.port });
+    assert.equal((await fourth.read()).ended, "close");
+    assert.deepEqual(run.refusals, ["connection_evicted", "connection_limit"]);
+    assert.deepEqual([await second.closed(), await third.closed(), run.ingress.unfinished], [false, false, 2]);
+  });
+}
+
+interface Answered {
+  closed(): Promise<boolean>;
+}
+
+/** A connection whose first request has had the first byte of its answer. */
+async function answered(
+  t: TestContext,
+  run: RunningIngress,
+  form: "absolute" | "connect-h1" | "connect-h2",
+): Promise<Answered> {
+  const raw = form === "absolute" ? await connectRaw(t, { port: run.port }) : await run.connect(t);
+  if (form === "connect-h2") {
+    const session = await raw.startTls({ ca: run.caPem, servername: "api.p.test", alpn: ["h2"] });
+    const fields = { ":method": "GET", ":scheme": "https", ":authority": "api.p.test", ":path": "/" };
+    await session.write(Buffer.concat([openingFrames(), headersFrame(1, fields, END_STREAM)]));
+    await readFrame(session, ({ type, stream }) => type === FRAME.data && stream === 1);
+    return { closed: () => hasClosed(session) };
+  }
+  const connection = form === "absolute" ? raw : await raw.startTls({ ca: run.caPem, servername: "api.p.test" });
+  const target = form === "absolute" ? "http://api.p.test/" : "/";
+  await connection.write(`GET ${target} HTTP/1.1\r\nHost: api.p.test\r\n\r\n`);
+  await connection.read((bytes) => bytes.includes("\r\n\r\no"));
+  return { closed: () => hasClosed(connection) };
+}
+
+async function hasClosed(connection: RawConnection): Promise<boolean> {
+  return (await connection.read(undefined, 300)).ended !== "timeout";
+}
 
 test("what runs over a connection counts for it, and nothing is left when all have closed", () => {
   const p = port(2, 2);
