@@ -6,7 +6,8 @@ import { type TestContext, test } from "node:test";
 import { pause } from "../support/running-sidekey.ts";
 import { type FloodedDaemon, startFlooded } from "./flooded-daemon.ts";
 import { type FormTarget, proxyAuthorization, tunnelSocket } from "./form-client.ts";
-import { END_STREAM, FRAME, frame, headersFrame, openingFrames } from "./h2-frames.ts";
+import { floodsOf } from "./h2-floods.ts";
+import { openingFrames } from "./h2-frames.ts";
 
 /** Each flood meets a daemon of its own process; it must go on serving, and be as it was when the flood is over. */
 
@@ -184,22 +185,21 @@ test(
   },
 );
 
-test("floods of HTTP/2 resets and pings end their own connections", TIMEOUT, async (t) => {
+test("floods of HTTP/2 frames of every kind end their own connections", TIMEOUT, async (t) => {
   const daemon = await startFlooded(t, {});
-  const request = { ":method": "GET", ":scheme": "https", ":authority": daemon.flood.host, ":path": "/x" };
-  const cancel = Buffer.from([0, 0, 0, 8]);
-  const resets = (n: number): Buffer =>
-    Buffer.concat([
-      headersFrame(2 * n + 1, { ...request, "proxy-authorization": proxyAuthorization(daemon.flood) }, END_STREAM),
-      frame(FRAME.reset, 0, 2 * n + 1, cancel),
-    ]);
-  const pings = (): Buffer => frame(FRAME.ping, 0, 0, Buffer.alloc(8));
-  for (let round = 0; round < 6; round++) {
+  const floods = floodsOf({
+    ":method": "GET",
+    ":scheme": "https",
+    ":authority": daemon.flood.host,
+    ":path": "/x",
+    "proxy-authorization": proxyAuthorization(daemon.flood),
+  });
+  for (const { piece } of Object.values(floods)) {
     const session = await tunnelSocket(t, daemon.flood, "h2");
     session.write(openingFrames());
     session.resume();
     for (let n = 0; !session.destroyed; n += 50) {
-      session.write(Buffer.concat(Array.from({ length: 50 }, (_, i) => (round % 2 === 0 ? resets(n + i) : pings()))));
+      session.write(Buffer.concat(Array.from({ length: 50 }, (_, i) => piece(n + i))));
       await new Promise((resolve) => setImmediate(resolve));
     }
     assert.equal(await daemon.served(), 200);

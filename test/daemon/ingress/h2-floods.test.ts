@@ -2,84 +2,15 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { type TestContext, test } from "node:test";
 import type { Incoming, ParsedRequest } from "../../../src/daemon/pipeline/exchange.ts";
+import { floodsOf } from "../../e2e/h2-floods.ts";
 import { END_STREAM, FRAME, frame, headersFrame, openingFrames } from "../../e2e/h2-frames.ts";
 import type { RawConnection } from "../../support/raw-client.ts";
 import { ask, type RunningIngress, startIngress, startSession } from "./running-ingress.ts";
 
 const TIMEOUT = { timeout: 20_000 };
 const REQUEST = { ":method": "GET", ":scheme": "https", ":authority": "api.p.test", ":path": "/" };
-const CANCEL = Buffer.from([0, 0, 0, 8]);
 /** Without its first nine bytes a HEADERS frame is a header block. */
 const BLOCK = headersFrame(1, REQUEST).subarray(9);
-
-interface Flood {
-  /** The n-th piece of it, from 0. */
-  readonly piece: (n: number) => Buffer;
-  /** As what it is counted. */
-  readonly reason: string;
-  /** Exchanges that it may cost before it is over. */
-  readonly exchanges: number;
-}
-
-const stream = (n: number): number => 2 * n + 1;
-
-const FLOODS: Readonly<Record<string, Flood>> = {
-  "rapid reset (CVE-2023-44487)": {
-    piece: (n) =>
-      Buffer.concat([headersFrame(stream(n), REQUEST, END_STREAM), frame(FRAME.reset, 0, stream(n), CANCEL)]),
-    reason: "h2_session",
-    exchanges: 600,
-  },
-  "streams without end": {
-    piece: (n) => headersFrame(stream(n), REQUEST),
-    reason: "h2_session",
-    exchanges: 200,
-  },
-  "CONTINUATION (CVE-2024-27983)": {
-    piece: (n) =>
-      n === 0 ? frame(FRAME.headers, 0, 1, BLOCK) : frame(FRAME.continuation, 0, 1, Buffer.from([0, 1, 97, 1, 98])),
-    reason: "h2_session",
-    exchanges: 0,
-  },
-  "empty CONTINUATION": {
-    piece: (n) => (n === 0 ? frame(FRAME.headers, 0, 1, BLOCK) : frame(FRAME.continuation, 0, 1, Buffer.alloc(0))),
-    reason: "h2_session",
-    exchanges: 0,
-  },
-  "empty DATA": {
-    piece: (n) =>
-      n === 0 ? headersFrame(1, { ...REQUEST, ":method": "POST" }) : frame(FRAME.data, 0, 1, Buffer.alloc(0)),
-    reason: "h2_session",
-    exchanges: 1,
-  },
-  PRIORITY: {
-    piece: (n) => frame(FRAME.priority, 0, stream(n), Buffer.from([0, 0, 0, 0, 1])),
-    reason: "h2_session",
-    exchanges: 0,
-  },
-  "resets of streams that never were": {
-    piece: (n) => frame(FRAME.reset, 0, stream(n), CANCEL),
-    reason: "h2_session",
-    exchanges: 0,
-  },
-  "frames of no known type": {
-    piece: () => frame(0x77, 0, 0, Buffer.alloc(8)),
-    reason: "h2_session",
-    exchanges: 0,
-  },
-  "SETTINGS with many entries": {
-    piece: () => frame(FRAME.settings, 0, 0, Buffer.alloc(6 * 40)),
-    reason: "h2_session",
-    exchanges: 0,
-  },
-  PING: { piece: () => frame(FRAME.ping, 0, 0, Buffer.alloc(8)), reason: "h2_control_flood", exchanges: 0 },
-  SETTINGS: { piece: () => frame(FRAME.settings, 0, 0, Buffer.alloc(0)), reason: "h2_control_flood", exchanges: 0 },
-  WINDOW_UPDATE: {
-    piece: () => frame(FRAME.windowUpdate, 0, 0, Buffer.from([0, 0, 0, 1])),
-    reason: "connection_noise",
-    exchanges: 0,
-  },
-};
 
 async function flooder(t: TestContext, run: RunningIngress): Promise<RawConnection & { readonly over: () => boolean }> {
   const tunnel = await run.connect(t);
@@ -101,7 +32,7 @@ function answer({ method, downstream }: Incoming, parsed: () => ParsedRequest): 
   downstream.end([]);
 }
 
-for (const [name, { piece, reason, exchanges }] of Object.entries(FLOODS)) {
+for (const [name, { piece, reason, exchanges }] of Object.entries(floodsOf(REQUEST))) {
   test(`a flood of ${name} ends its connection, and nobody else's`, TIMEOUT, async (t) => {
     const run = await startIngress(t, answer);
     const other = await startSession(t, run);
