@@ -36,3 +36,12 @@ export const POLICY_UNSCRUBBED = POLICY.replace("    limits:", "    response: { 
 
 /** For PROVIDER_WITHOUT_KEY. */
 export const POLICY_WITHOUT_KEY = POLICY.replace("[bench-main]", "[]").replace("per: [credential]", "per: [route]");
+
+/** A second client with a route, provider and upstream of its own. */
+export const FLOOD_HOST = "flood.test";
+export const FLOOD_PROVIDER = PROVIDER.replace("id: bench", "id: flood").replace(`[${HOST}]`, `[${FLOOD_HOST}]`);
+export const POLICY_WITH_FLOOD = `${POLICY.replace("app: {", "flood: { token: true }, app: {")}  flood:
+    provider: flood
+    credentials: [flood-main]
+    clients: [flood]
+`;

@@ -1,19 +1,21 @@
 import { ready } from "../src/store/crypto.ts";
 import { decideCost } from "./decide.ts";
 import { durability } from "./durability.ts";
+import { fairness } from "./fairness.ts";
 import { POLICY_UNSCRUBBED } from "./fixture.ts";
 import { download, upload } from "./huge.ts";
 import { LIMIT_SETS, limitCost } from "./limits.ts";
 import { pipelineCost } from "./pipeline.ts";
 import { scrubSpeeds } from "./scrub.ts";
+import { possibleStreams, streamDelays, streamMemory } from "./streams.ts";
 import { measure, memory, type Row, select } from "./suites.ts";
 import { type Bench, sidekeyTargets, startBench, type Target } from "./targets.ts";
 import { usageCost } from "./usage.ts";
 import { vaultRows } from "./vault.ts";
 
 /**
- * `npm run bench [-- throughput latency scrub large sse memory huge decide budgets pipeline usage vault durability]`. Everything is compared side by side in one run, and
- * only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
+ * `npm run bench [-- throughput latency scrub large sse memory huge decide budgets pipeline usage streams fairness vault durability]`. Everything is compared
+ * side by side in one run, and only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
  */
 
 const SUITES = [
@@ -28,11 +30,22 @@ const SUITES = [
   "budgets",
   "pipeline",
   "usage",
+  "streams",
+  "fairness",
   "vault",
   "durability",
 ] as const;
 /** Suites that need no proxies and no upstream. */
-const ALONE: readonly Suite[] = ["decide", "budgets", "pipeline", "usage", "vault", "durability"];
+const ALONE: readonly Suite[] = [
+  "decide",
+  "budgets",
+  "pipeline",
+  "usage",
+  "streams",
+  "fairness",
+  "vault",
+  "durability",
+];
 type Suite = (typeof SUITES)[number];
 
 const args = process.argv.slice(2);
@@ -58,6 +71,8 @@ if (suites.includes("usage")) {
   for (const { what, nsPerKib } of usageCost(quick ? 20_000 : 200_000))
     print(`  ${what.padEnd(34)} ${nsPerKib.toFixed(0)} ns`);
 }
+if (suites.includes("streams")) await runStreams();
+if (suites.includes("fairness")) await runFairness();
 if (suites.includes("vault")) {
   print("\nA vault with 10 000 credentials");
   for await (const line of vaultRows(quick)) print(`  ${line}`);
@@ -89,6 +104,45 @@ function runBudgets(): void {
   print("\nLimits and budgets: nanoseconds of the core to reserve and to settle");
   for (const [name, specs] of LIMIT_SETS)
     print(`  ${name.padEnd(42)} ${limitCost(specs, quick ? 50_000 : 300_000).toFixed(0)} ns`);
+}
+
+async function runStreams(): Promise<void> {
+  const wanted = quick ? 1_000 : 10_000;
+  const possible = possibleStreams(wanted);
+  print(`\n${wanted} idle event streams: resident memory of sidekey and its open files`);
+  if (possible < wanted) print(`  the limit of open files (ulimit -Hn) allows only ${possible}`);
+  const { streams, failed, before, open, after, descriptors } = await streamMemory(possible);
+  const each = ((open - before) * 1000) / streams;
+  print(
+    `  ${streams} open, ${failed} failed: ${before.toFixed(0)} -> ${open.toFixed(0)} -> ${after.toFixed(0)} MB, ${each.toFixed(0)} KB a stream; ${descriptors.join(" -> ")} files   (goal: 10 000 below 400 MB)`,
+  );
+  const delays = await streamDelays(1_000);
+  print(`\nOne event into each of ${delays.streams} streams at the same time: milliseconds until they arrive`);
+  for (const [name, { p50, p99 }] of [
+    ["direct", delays.direct],
+    ["sidekey", delays.sidekey],
+  ] as const) {
+    print(`  ${name.padEnd(8)} p50 ${p50.toFixed(1)}  p99 ${p99.toFixed(1)}`);
+  }
+  const added = (at: "p50" | "p99"): string => (delays.sidekey[at] - delays.direct[at]).toFixed(1);
+  print(`  added    p50 ${added("p50")}  p99 ${added("p99")}`);
+}
+
+async function runFairness(): Promise<void> {
+  print("\nA client with 50 requests/s, alone and while another one floods with 256 connections: milliseconds");
+  for (const [provider, path] of [
+    ["a provider that takes 100 ms", "/late"],
+    ["a provider that takes no time", "/1k"],
+  ] as const) {
+    const { alone, flooded, flood } = await fairness(path, quick ? 2 : 5, quick ? 1 : 5);
+    print(`  ${provider}: flood ${flood.perSecond.toFixed(0)}/s, ${flood.refused} refused`);
+    for (const at of ["p50", "p99"] as const) {
+      const goal = at === "p99" ? "   (goal <= 2)" : "";
+      print(
+        `    ${at} alone ${alone[at].toFixed(1)}, flooded ${flooded[at].toFixed(1)}, ratio ${(flooded[at] / alone[at]).toFixed(2)}${goal}`,
+      );
+    }
+  }
 }
 
 async function runDurability(): Promise<void> {

@@ -13,6 +13,7 @@ import type { Dialer } from "../src/daemon/pipeline/dial.ts";
 import type { Downstream, Incoming } from "../src/daemon/pipeline/exchange.ts";
 import { createLimiter } from "../src/daemon/pipeline/limiter.ts";
 import { OutcomeBatch } from "../src/daemon/pipeline/outcome-batch.ts";
+import { createOverloadGate } from "../src/daemon/pipeline/overload.ts";
 import { createPipeline } from "../src/daemon/pipeline/pipeline.ts";
 import { PoolHealth } from "../src/daemon/pipeline/pool-health.ts";
 import { createProviderLimits } from "../src/daemon/pipeline/provider-limits.ts";
@@ -99,7 +100,7 @@ export async function pipelineCost(exchanges: number, withSecret = true): Promis
     },
     vaultSealed: () => false,
     draining: () => false,
-    maxPerClient: 256,
+    gate: createOverloadGate({ maxPerClient: 256, maxInFlight: 4096, nextTurn: setImmediate }),
     limitWaited: () => {},
     record: (outcome) => outcomes.add(outcome),
     now: Date.now,

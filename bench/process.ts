@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { createInterface, type Interface } from "node:readline";
 import { fileURLToPath } from "node:url";
 
 /** Child processes of the benchmarks: pinned to a core each, so that the proxy under test has one to itself. */
@@ -16,6 +17,8 @@ export interface Running {
   readonly process: ChildProcess;
   /** The first line that it printed. */
   readonly line: string;
+  /** Sends it a line, if there is one to send, and resolves with the next line that it prints. */
+  ask(line?: string): Promise<string>;
   stop(): Promise<void>;
 }
 
@@ -24,9 +27,16 @@ export async function startScript(name: string, core: Core, input: unknown): Pro
   const script = fileURLToPath(new URL(name, import.meta.url));
   const flags = name === "sidekey.ts" ? SIDEKEY_FLAGS : [];
   const child = spawnPinned(process.execPath, [...flags, script], core);
-  child.stdin?.write(`${JSON.stringify(input)}\n`);
-  const line = await firstLine(child, name);
-  return { process: child, line, stop: () => stop(child) };
+  if (!child.stdin || !child.stdout) throw new Error(`${name} has no stdin or stdout`);
+  const { stdin, stdout } = child;
+  const lines = createInterface({ input: stdout });
+  const ask = async (line?: string): Promise<string> => {
+    const answer = nextLine(lines, child, name);
+    if (line !== undefined) stdin.write(`${line}\n`);
+    return answer;
+  };
+  const line = await ask(JSON.stringify(input));
+  return { process: child, line, ask, stop: () => stop(child) };
 }
 
 /** Starts any program, pinned. */
@@ -35,15 +45,14 @@ export function spawnPinned(program: string, args: readonly string[], core: Core
   return spawn(command[0] ?? program, command.slice(1), { stdio: ["pipe", "pipe", "inherit"] });
 }
 
-function firstLine(child: ChildProcess, name: string): Promise<string> {
+function nextLine(lines: Interface, child: ChildProcess, name: string): Promise<string> {
   return new Promise((resolve, reject) => {
-    let text = "";
-    child.stdout?.on("data", (chunk: Buffer) => {
-      text += chunk.toString();
-      const end = text.indexOf("\n");
-      if (end !== -1) resolve(text.slice(0, end));
+    const ended = (code: number | null): void => reject(new Error(`${name} ended with code ${code}`));
+    child.once("exit", ended);
+    lines.once("line", (line) => {
+      child.off("exit", ended);
+      resolve(line);
     });
-    child.once("exit", (code) => reject(new Error(`${name} ended with code ${code} before it was ready`)));
   });
 }
 

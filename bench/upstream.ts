@@ -3,8 +3,8 @@ import { gzipSync } from "node:zlib";
 
 /**
  * The upstream of every benchmark, in a process of its own: TLS, keep-alive, answers prepared in advance, so that
- * it costs as little as possible. The path chooses the answer: `/1k`, `/gz` (1 KB, gzip), `/10m`, `/sse`, `/10g` (a download of 10 GB), or
- * `/in` (reads an upload to its end and tells its length).
+ * it costs as little as possible. The path chooses the answer: `/1k`, `/gz` (1 KB, gzip), `/late` (1 KB after 100 ms), `/10m`, `/sse`,
+ * `/10g` (a download of 10 GB), or `/in` (reads an upload to its end and tells its length).
  * Reads `{ key, cert }` as one JSON line from stdin and prints its port.
  */
 
@@ -14,6 +14,7 @@ const LARGE = answer(Buffer.alloc(10 * 1024 * 1024, "y"));
 const ZIPPED = answer(gzipSync(Buffer.alloc(1024, "x")), "Content-Encoding: gzip\r\n");
 const SSE_EVENTS = 5;
 const SSE_GAP_MS = 50;
+const LATE_MS = 100;
 
 function answer(body: Buffer, more = ""): Buffer {
   const head = `HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n${more}Content-Length: ${body.length}\r\n\r\n`;
@@ -39,6 +40,7 @@ process.stdin.once("data", (line) => {
         if (path.startsWith("/10g")) void pour(socket);
         else if (path.startsWith("/sse")) void stream(socket.write.bind(socket) as (text: string) => boolean);
         else if (path.startsWith("/gz")) socket.write(ZIPPED);
+        else if (path.startsWith("/late")) setTimeout(() => socket.write(SMALL), LATE_MS);
         else socket.write(path.startsWith("/10m") ? LARGE : SMALL);
       }
     });

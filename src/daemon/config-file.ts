@@ -5,6 +5,7 @@ import type { YamlFile } from "../providers/yaml-document.ts";
 import { parseIpPort, parseLocalName, parseProxyUrl } from "./config-address.ts";
 import { anchorSchema } from "./config-anchor.ts";
 import { backupSchema } from "./config-backup.ts";
+import { limitsSchema } from "./config-limits.ts";
 import { duration, path, text } from "./config-value.ts";
 import { unlockEntry } from "./unlock-config.ts";
 
@@ -68,12 +69,7 @@ const schema = z.strictObject({
     })
     .prefault({}),
   demo: z.boolean().default(false),
-  limits: z
-    .strictObject({
-      connections: z.int().min(1).max(65_536).default(4096),
-      connectionsPerClient: z.int().min(1).max(65_536).default(256),
-    })
-    .prefault({}),
+  limits: limitsSchema.prefault({}),
   drain: duration(0, 600_000).prefault("10s"),
   anchor: anchorSchema(duration(1_000, 86_400_000).prefault("1m"), text).optional(),
 });

@@ -7,6 +7,7 @@ import { isLoopbackAddress, parseUpstreamName } from "./config-address.ts";
 import type { AnchorConfig } from "./config-anchor.ts";
 import type { BackupConfig } from "./config-backup.ts";
 import { type ConfigFile, validateConfigFile } from "./config-file.ts";
+import type { LimitsConfig } from "./config-limits.ts";
 import { resolveUnlock, type UnlockConfig } from "./unlock-config.ts";
 
 /** Largest certificate or password file, in bytes. */
@@ -66,7 +67,7 @@ export interface Config {
   readonly backup?: BackupConfig | undefined;
   readonly log: { readonly level: "debug" | "info" | "warn" | "error"; readonly format: "json" | "pretty" };
   readonly demo: boolean;
-  readonly limits: { readonly connections: number; readonly connectionsPerClient: number };
+  readonly limits: LimitsConfig;
   readonly drainMs: number;
   /** Absent when the anchor is not sent anywhere. */
   readonly anchor?: AnchorConfig;

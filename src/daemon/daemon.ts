@@ -10,6 +10,7 @@ import { startDuties } from "./duties.ts";
 import { exchangeParts } from "./exchange-parts.ts";
 import { failureLogger } from "./failure-log.ts";
 import { createIngress, type Ingress } from "./ingress/server.ts";
+import { WAITS } from "./ingress/waits.ts";
 import { LeafSource } from "./leaf-source.ts";
 import { listen } from "./listen.ts";
 import { createMetricsServer } from "./metrics-server.ts";
@@ -22,6 +23,8 @@ import { knowsClient } from "./pipeline/authenticate.ts";
 import { Dialer } from "./pipeline/dial.ts";
 import { ProxyError } from "./pipeline/errors.ts";
 import type { Outcome } from "./pipeline/exchange.ts";
+import { watchLoopLag } from "./pipeline/loop-lag.ts";
+import { createOverloadGate, type OverloadGate, TICK_MS } from "./pipeline/overload.ts";
 import { createPipeline, type PipelineOptions } from "./pipeline/pipeline.ts";
 import { runTunnel } from "./pipeline/tunnel.ts";
 import { createPolicySource, type PolicySource } from "./policy-source.ts";
@@ -57,7 +60,6 @@ export interface Daemon {
   readonly closed: Promise<void>;
 }
 
-const SOCKETS_PER_POOL = 64;
 /** A drill reaches no provider. */
 const NO_TOKENS: AccessTokens = {
   take: () => {
@@ -166,7 +168,7 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     accessTokens: duties?.accessTokens ?? NO_TOKENS,
     vaultSealed: () => vault.sealed,
     draining: () => state.draining,
-    maxPerClient: config.limits.connectionsPerClient,
+    gate: startGate(config, parts),
     record: recorder(base, control, monitor, duties?.rotations ?? null),
   };
   const pipeline = createPipeline(pipelineOptions);
@@ -185,6 +187,8 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     leafFor: (host) => policy.leafs.leafFor(host),
     localNames: new Set([...config.localNames, "127.0.0.1", "::1"]),
     maxConnections: config.limits.connections,
+    maxConnectionsPerAddress: config.limits.connectionsPerAddress,
+    waits: { ...WAITS, slowMs: config.limits.slowClientMs },
     draining: () => state.draining,
     vaultSealed: () => vault.sealed,
     refused: (reason) => metrics.denied(reason),
@@ -196,6 +200,17 @@ async function buildTraffic(options: DaemonOptions, base: Base, policy: PolicyPa
     : null;
   if (metricsServer) parts.keepServer(metricsServer);
   return { ingress, metricsServer, reload };
+}
+
+/** Decides who may begin while there is too much to do; it listens to the event loop from now on. */
+function startGate({ limits }: Config, parts: Parts): OverloadGate {
+  const gate = createOverloadGate({
+    maxPerClient: limits.connectionsPerClient,
+    maxInFlight: limits.connections,
+    nextTurn: setImmediate,
+  });
+  parts.keep(watchLoopLag(TICK_MS, (lateMs) => gate.tick(lateMs)));
+  return gate;
 }
 
 function newMonitor(options: DaemonOptions, base: Base, { source }: PolicyParts, dialer: Dialer): Monitor {
@@ -232,7 +247,7 @@ function newDialer(options: DaemonOptions, { splice, state }: Base, demo: Demo |
     proxy: proxy && { host: proxy.host, port: proxy.port, credentials: proxyCredentials(proxy) },
     isOwnListener: (address, port) => isOwnListener([...state.listeners.values()], address, port),
     splice,
-    socketsPerPool: SOCKETS_PER_POOL,
+    socketsPerPool: options.config.limits.socketsPerPool,
     ...(options.testOnlyResolve ? { resolve: options.testOnlyResolve } : {}),
     ...(options.drill ? { resolve: async () => [] } : {}),
   });

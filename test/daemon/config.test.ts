@@ -3,6 +3,7 @@ import { chmodSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type Config, loadConfig } from "../../src/daemon/config.ts";
+import { DEFAULT_LIMITS } from "../../src/daemon/config-limits.ts";
 import { problemsOf, projectWith } from "../support/daemon-yaml.ts";
 
 function load(root: string): Config {
@@ -37,7 +38,7 @@ test("without a file the defaults hold, all of them on loopback", (t) => {
   assert.deepEqual(config.localNames, ["localhost", "sidekey"]);
   assert.equal(config.secretsIdleMs, 5000);
   assert.deepEqual(config.usage, { flushMs: 1000, keepDays: 90 });
-  assert.deepEqual(config.limits, { connections: 4096, connectionsPerClient: 256 });
+  assert.deepEqual(config.limits, DEFAULT_LIMITS);
   assert.equal(config.drainMs, 10_000);
   assert.equal(config.demo, false);
   assert.deepEqual(config.warnings, []);

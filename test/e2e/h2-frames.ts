@@ -1,7 +1,16 @@
 import type { RawConnection } from "../support/raw-client.ts";
 
 /** HTTP/2 frames written by hand (RFC 9113 section 4.1), for what a library would never send. */
-export const FRAME = { data: 0, headers: 1, reset: 3, settings: 4 } as const;
+export const FRAME = {
+  data: 0,
+  headers: 1,
+  priority: 2,
+  reset: 3,
+  settings: 4,
+  ping: 6,
+  windowUpdate: 8,
+  continuation: 9,
+} as const;
 export const END_STREAM = 0x1;
 const END_HEADERS = 0x4;
 

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { type TestContext, test } from "node:test";
+import { DEFAULT_LIMITS } from "../../src/daemon/config-limits.ts";
 import { connectRaw, type RawConnection } from "../support/raw-client.ts";
 import { type SidekeyOptions, startSidekey } from "../support/running-sidekey.ts";
 import { startStandIn } from "../support/stand-in.ts";
@@ -40,6 +41,22 @@ async function connectTo(
   connection.discard();
   return { connection, answer: reply.text };
 }
+
+test("a tunnel is one of its client's requests in flight until it closes", TIMEOUT, async (t) => {
+  const standIn = await startStandIn(t, { hostnames: [OTHER] });
+  const sidekey = await start(t, {
+    hosts: { [OTHER]: { port: standIn.port, caPem: null } },
+    config: { limits: { ...DEFAULT_LIMITS, connectionsPerClient: 1 } },
+  });
+  const first = await connectTo(t, sidekey, `${OTHER}:443`);
+  assert.match(first.answer, /^HTTP\/1\.1 200 /);
+  const second = await connectTo(t, sidekey, `${OTHER}:443`);
+  assert.match(second.answer, /^HTTP\/1\.1 503 .*\r\nSidekey-Error: overloaded\r\n/s);
+  first.connection.close();
+  await sidekey.requestsLogged(2);
+  const third = await connectTo(t, sidekey, `${OTHER}:443`);
+  assert.match(third.answer, /^HTTP\/1\.1 200 /);
+});
 
 test("a tunnel joins the client with the host, byte for byte and without a key", TIMEOUT, async (t) => {
   const standIn = await startStandIn(t, { hostnames: [OTHER], handler: ({ body }) => ({ body }) });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash, randomBytes } from "node:crypto";
 import { type TestContext, test } from "node:test";
+import { DEFAULT_LIMITS } from "../../src/daemon/config-limits.ts";
 import { connectRaw, type RawConnection } from "../support/raw-client.ts";
 import { FORMS, type Form, proxyAuthorization } from "./form-client.ts";
 import { HOST, KEY, type OneRoute, oneRoute, recordsAgree } from "./one-route.ts";
@@ -116,6 +117,32 @@ for (const form of UPGRADES) {
     }
     await recordsAgree(sidekey, 2);
   });
+
+  test(
+    `${form}: a client that reads nothing of a WebSocket holds its provider only for a while`,
+    TIMEOUT,
+    async (t) => {
+      const provider = await startRawProvider(t, HOST, ({ socket, head }) => {
+        socket.write(switching(acceptFor(head)));
+        const pour = (): void => {
+          while (!socket.destroyed && socket.write(Buffer.alloc(65_536)));
+        };
+        socket.on("drain", pour).resume();
+        pour();
+      });
+      const limits = { ...DEFAULT_LIMITS, slowClientMs: 300 };
+      const sidekey = await oneRoute(t, provider, "", { config: { limits } });
+      const connection = await connected(t, form, sidekey);
+      await connection.write(handshake(form, sidekey));
+      await connection.read(headIn);
+      connection.socket.pause();
+      // It says something all the time, so it is not idle.
+      const talk = setInterval(() => connection.socket.write("x"), 50);
+      t.after(() => clearInterval(talk));
+      await (await provider.call(1)).closed;
+      await recordsAgree(sidekey, 1);
+    },
+  );
 
   test(`${form}: a wrong Sec-WebSocket-Accept is a 502 and closes both sides`, TIMEOUT, async (t) => {
     const provider = await startRawProvider(

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { Config } from "../../src/daemon/config.ts";
+import { DEFAULT_LIMITS, type LimitsConfig } from "../../src/daemon/config-limits.ts";
 import { createRoot } from "../../src/daemon/ingress/certificate-authority.ts";
 import { Secret } from "../../src/secret.ts";
 import { createVault } from "../../src/store/create-vault.ts";
@@ -20,6 +21,7 @@ export interface ProcessPlan {
   readonly secretsIdleMs: number;
   /** Keeps every opened secret as a string or in a Buffer. */
   readonly leak: "string" | "buffer" | null;
+  readonly limits: LimitsConfig;
 }
 
 export interface SeparateOptions {
@@ -30,6 +32,8 @@ export interface SeparateOptions {
   readonly clients: readonly string[];
   readonly leak?: ProcessPlan["leak"];
   readonly secretsIdleMs?: number;
+  /** Instead of the defaults. */
+  readonly limits?: Partial<LimitsConfig>;
 }
 
 export interface SeparateDaemon {
@@ -73,7 +77,7 @@ export function daemonConfig(plan: ProcessPlan): Config {
     usage: { flushMs: 50, keepDays: 90 },
     log: { level: "info", format: "json" },
     demo: false,
-    limits: { connections: 4096, connectionsPerClient: 256 },
+    limits: plan.limits,
     drainMs: 2_000,
     warnings: [],
   };
@@ -100,6 +104,7 @@ export async function startSeparateDaemon(t: TestContext, options: SeparateOptio
     hosts: options.hosts,
     secretsIdleMs: options.secretsIdleMs ?? 300,
     leak: options.leak ?? null,
+    limits: { ...DEFAULT_LIMITS, ...options.limits },
   };
   const planFile = join(home, "plan.json");
   writeFileSync(planFile, JSON.stringify(plan));

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Config } from "../../src/daemon/config.ts";
+import { DEFAULT_LIMITS } from "../../src/daemon/config-limits.ts";
 import { type Daemon, startDaemon } from "../../src/daemon/daemon.ts";
 import { createRoot } from "../../src/daemon/ingress/certificate-authority.ts";
 import { Secret } from "../../src/secret.ts";
@@ -217,7 +218,7 @@ function testConfig(home: string, dataDir: string, policyFile: string, options: 
     usage: { flushMs: 50, keepDays: 90 },
     log: { level: "info", format: "json" },
     demo: false,
-    limits: { connections: 4096, connectionsPerClient: 256 },
+    limits: DEFAULT_LIMITS,
     drainMs: 5_000,
     warnings: [],
   };

@@ -65,6 +65,8 @@ export interface StandIn {
   connections(): number;
   /** Failed handshakes: what a client that refuses our certificate leaves behind. */
   readonly handshakeErrors: readonly string[];
+  /** Closes every connection that is open, as a provider does that has waited long enough; new ones are welcome. */
+  dropConnections(): void;
   close(): Promise<void>;
 }
 
@@ -106,9 +108,12 @@ export async function startStandIn(t: TestContext, options: StandInOptions): Pro
   server.on("tlsClientError", (error: Error) => handshakeErrors.push(error.message));
   await listen(server, options.port ?? 0);
 
+  const dropConnections = (): void => {
+    for (const socket of sockets) socket.destroy();
+  };
   const close = (): Promise<void> =>
     new Promise((resolve) => {
-      for (const socket of sockets) socket.destroy();
+      dropConnections();
       server.close(() => resolve());
     });
   t.after(close);
@@ -120,6 +125,7 @@ export async function startStandIn(t: TestContext, options: StandInOptions): Pro
     problems,
     connections: () => streams.length,
     handshakeErrors,
+    dropConnections,
     close,
   };
 }

@@ -76,6 +76,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/ingress/name-constraints.ts":
     "an extension, tried with real clients; test/daemon/ingress/certificates-clients.test.ts",
   "src/daemon/ingress/server.ts": "all forms arrive through it; test/e2e/forms.test.ts",
+  "src/daemon/ingress/h2-control.ts": "tried with floods; test/daemon/ingress/h2-floods.test.ts",
   "src/daemon/ingress/system-roots.ts": "input of the trust files; test/daemon/ingress/trust-bundle.test.ts",
   "src/daemon/loopback-identity.ts": "certificates inside the process; test/daemon/demo-provider.test.ts",
   "src/daemon/pipeline/answer-body.ts": "the second half of an answer; test/daemon/pipeline/answer.test.ts",
@@ -88,6 +89,7 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/pipeline/send.ts": "from a decided request to the wire; test/guarantees/g04-inject-last.test.ts",
   "src/daemon/pipeline/tripwire-judge.ts": "what tripwire.ts asks; test/daemon/pipeline/tripwire.test.ts",
   "src/daemon/pipeline/provider-window.ts": "one limit of a lane; test/daemon/pipeline/provider-lane.test.ts",
+  "src/daemon/pipeline/upstream-proxy.ts": "needs a proxy; test/e2e/upstream-proxy.test.ts",
   "src/daemon/pipeline/tunnel.ts": "needs a tunnel; test/e2e/tunnel.test.ts",
   "src/daemon/setup-config.ts": "a step of setup.ts; test/daemon/setup.test.ts",
   "src/daemon/setup-data-dir.ts": "a step of setup.ts; test/daemon/setup.test.ts",

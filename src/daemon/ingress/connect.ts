@@ -24,6 +24,8 @@ export interface ConnectOptions extends InterceptOptions {
   /** Whether this Proxy-Authorization belongs to a client that may come from this address. */
   readonly knows: (authorization: string, remoteAddress: string) => boolean;
   readonly runTunnel: (tunnel: TunnelRequest) => Promise<void>;
+  /** The CONNECT has become a tunnel. */
+  readonly tunnelled: () => void;
 }
 
 /**
@@ -49,7 +51,7 @@ export function onConnect(request: IncomingMessage, socket: Socket, head: Buffer
     else intercept(socket, head, context, options);
     return;
   }
-  options.runTunnel(tunnelRequest(request, response, socket, head)).catch(() => socket.destroy());
+  options.runTunnel(tunnelRequest(request, response, socket, head, options)).catch(() => socket.destroy());
 }
 
 /**
@@ -82,6 +84,7 @@ function tunnelRequest(
   response: ServerResponse,
   socket: Socket,
   head: Buffer,
+  { waits, tunnelled }: ConnectOptions,
 ): TunnelRequest {
   const incoming: Incoming = {
     form: "tunnel",
@@ -106,16 +109,15 @@ function tunnelRequest(
       response.detachSocket(socket);
       socket.write("HTTP/1.1 200 Connection Established\r\n\r\n");
       if (head.length > 0) socket.unshift(head);
+      tunnelled();
       return socket;
     },
-    firstBytes: clientHelloFor,
+    firstBytes: (client, host) => clientHelloFor(client, host, waits.handshakeMs),
   };
 }
 
-const HELLO_MS = 5_000;
-
 /** Collects the ClientHello; a tunnel that carries anything else is closed (threats B10). */
-function clientHelloFor(socket: Socket, host: string): Promise<Buffer> {
+function clientHelloFor(socket: Socket, host: string, withinMs: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     let bytes = Buffer.alloc(0);
     const settle = (accepted: boolean): void => {
@@ -135,7 +137,7 @@ function clientHelloFor(socket: Socket, host: string): Promise<Buffer> {
       if (hello.kind === "incomplete" && bytes.length <= MAX_HELLO_BYTES) return;
       settle(hello.kind === "hello" && hello.serverName === host);
     };
-    const timer = setTimeout(() => settle(false), HELLO_MS);
+    const timer = setTimeout(() => settle(false), withinMs);
     socket.on("data", onData).on("end", onClose).on("close", onClose);
   });
 }

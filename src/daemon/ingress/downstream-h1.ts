@@ -1,7 +1,10 @@
 import type { ServerResponse } from "node:http";
+import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { TLSSocket } from "node:tls";
 import type { Downstream, Fields } from "../pipeline/exchange.ts";
+import type { RequestBody } from "./request-body.ts";
+import type { Paced } from "./slow-clients.ts";
 
 /** How long the rest of a request body that nobody wants is still read and dropped. */
 const LINGER_MS = 2_000;
@@ -16,13 +19,16 @@ export function isClosing(socket: Duplex): boolean {
 }
 
 /** The way back over HTTP/1.1. Framing is Node's: it re-serialises every answer (guarantee G15). */
-export class DownstreamH1 implements Downstream {
+export class DownstreamH1 implements Downstream, Paced {
   readonly #response: ServerResponse;
   #switched = false;
   #ended = false;
   #written = false;
   #closing = false;
   #waitsForContinue: boolean;
+  #body: RequestBody | null = null;
+  /** What an upgrade has left of the HTTP connection. */
+  #raw: Socket | null = null;
 
   constructor(response: ServerResponse) {
     response.sendDate = false;
@@ -32,6 +38,29 @@ export class DownstreamH1 implements Downstream {
 
   get headSent(): boolean {
     return this.#response.headersSent || this.#switched;
+  }
+
+  /** What the client has to send; told once its head has been read. */
+  expectBody(body: RequestBody): void {
+    this.#body = body;
+  }
+
+  get requestBody(): RequestBody | null {
+    return this.#waitsForContinue ? null : this.#body;
+  }
+
+  get pending(): number {
+    return this.#raw ? this.#raw.writableLength : this.#response.writableLength;
+  }
+
+  get handed(): number {
+    const socket = this.#raw ?? this.#response.socket;
+    if (socket === null) return this.pending;
+    return socket.bytesWritten + (this.pending - socket.writableLength);
+  }
+
+  hangUp(): void {
+    (this.#raw ?? this.#response).destroy();
   }
 
   sendInformational(status: number, fields: Fields): void {
@@ -112,6 +141,7 @@ export class DownstreamH1 implements Downstream {
     let head = "HTTP/1.1 101 Switching Protocols\r\n";
     for (let i = 0; i < fields.length; i += 2) head += `${fields[i]}: ${fields[i + 1]}\r\n`;
     this.#response.detachSocket(socket);
+    this.#raw = socket;
     socket.write(`${head}\r\n`, "latin1");
     return socket;
   }
@@ -143,7 +173,7 @@ export class DownstreamH1 implements Downstream {
     };
     const timer = setTimeout(finish, LINGER_MS);
     req.once("end", finish).once("close", finish);
-    req.unpipe();
+    this.#body?.destroy();
     req.resume();
   }
 }

@@ -1,12 +1,17 @@
 import { constants, type OutgoingHttpHeaders, type ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
 import type { Downstream, Fields } from "../pipeline/exchange.ts";
+import type { RequestBody } from "./request-body.ts";
+import type { Paced } from "./slow-clients.ts";
 
 /** The way back over HTTP/2. */
-export class DownstreamH2 implements Downstream {
+export class DownstreamH2 implements Downstream, Paced {
   readonly #stream: ServerHttp2Stream;
   #trailers: Fields = [];
   #ended = false;
+  #body: RequestBody | null = null;
+  #waitsForContinue = false;
+  handed = 0;
 
   constructor(stream: ServerHttp2Stream) {
     this.#stream = stream;
@@ -18,12 +23,33 @@ export class DownstreamH2 implements Downstream {
     return this.#stream.headersSent;
   }
 
+  /** What the client has to send; told once its head has been read. */
+  expectBody(body: RequestBody, afterContinue: boolean): void {
+    this.#body = body;
+    this.#waitsForContinue = afterContinue;
+  }
+
+  get requestBody(): RequestBody | null {
+    return this.#waitsForContinue ? null : this.#body;
+  }
+
+  get pending(): number {
+    return this.#stream.writableLength;
+  }
+
+  hangUp(): void {
+    this.#stream.close(constants.NGHTTP2_CANCEL);
+    // The reset itself may be stuck behind what is not read.
+    this.#stream.destroy();
+  }
+
   sendInformational(status: number, fields: Fields): void {
     if (status === 103 || status === 102)
       this.#stream.additionalHeaders({ ":status": status, ...headerObject(fields) });
   }
 
   sendContinue(): void {
+    this.#waitsForContinue = false;
     this.#stream.additionalHeaders({ ":status": 100 });
   }
 
@@ -40,6 +66,7 @@ export class DownstreamH2 implements Downstream {
   }
 
   write(chunk: Buffer): boolean {
+    this.handed += chunk.length;
     return this.#stream.destroyed || this.#stream.write(chunk);
   }
 

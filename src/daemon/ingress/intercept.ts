@@ -4,7 +4,9 @@ import type { Http2Server } from "node:http2";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { createSecureContext, type SecureContext, TLSSocket } from "node:tls";
+import { carriedBy } from "./connections.ts";
 import type { ConnectContext } from "./requests.ts";
+import type { Waits } from "./waits.ts";
 
 /**
  * The TLS side of an intercepted CONNECT: only for hosts that the policy names, only with the server
@@ -18,9 +20,9 @@ export interface InterceptOptions {
   readonly http2: Http2Server;
   /** Called once for a connection that never became TLS for its host. */
   readonly refused: (reason: string) => void;
+  readonly waits: Pick<Waits, "handshakeMs">;
 }
 
-const HANDSHAKE_MS = 5_000;
 /** A property of the socket, because an HTTP/2 session shows its socket only through a proxy object. */
 const CONNECT = Symbol("connect");
 type Tagged = { [CONNECT]?: ConnectContext };
@@ -56,7 +58,7 @@ export function intercept(raw: Socket, head: Buffer, context: ConnectContext, op
     socket.destroy();
     raw.destroy();
   };
-  const timer = setTimeout(failed, HANDSHAKE_MS);
+  const timer = setTimeout(failed, options.waits.handshakeMs);
   socket.on("error", failed).on("end", failed).on("close", failed);
   socket.once("secure", () => {
     if (serverNameOf(socket) !== host) return failed();
@@ -64,6 +66,7 @@ export function intercept(raw: Socket, head: Buffer, context: ConnectContext, op
     socket.off("error", failed).off("end", failed).off("close", failed);
     const tagged = socket as TLSSocket & Tagged & { secureConnecting: boolean };
     tagged[CONNECT] = context;
+    carriedBy(socket, raw);
     // What tls.Server does for its own sockets; an HTTP/2 session waits for it.
     tagged.secureConnecting = false;
     if (socket.alpnProtocol !== "h2") {

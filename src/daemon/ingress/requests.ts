@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { PassThrough, type Readable } from "node:stream";
 import type { PolicySnapshot } from "../../policy/compile.ts";
 import { ProxyError } from "../pipeline/errors.ts";
 import type { Incoming, ParsedRequest, RequestTarget } from "../pipeline/exchange.ts";
 import { DownstreamH1 } from "./downstream-h1.ts";
 import { type RequestHead, readHead } from "./head.ts";
+import { RequestBody } from "./request-body.ts";
 import { type Authority, absoluteTarget, interceptedTarget, originTarget } from "./target.ts";
 
 /** The CONNECT that a request came through, when it came through one. */
@@ -23,17 +23,22 @@ export function incomingRequest(
   connect: ConnectContext | null,
   localNames: ReadonlySet<string>,
   upgradeHead: Buffer | null,
-): Incoming {
+): Incoming & { readonly downstream: DownstreamH1 } {
   const url = request.url ?? "";
+  const downstream = new DownstreamH1(response);
   return {
     form: connect ? "connect" : url.startsWith("/") ? "origin" : "absolute",
     method: request.method ?? "",
     fields: request.rawHeaders,
-    parse: (policy) => parseRequest(request, connect, policy, localNames, upgradeHead !== null),
+    parse: (policy) => {
+      const parsed = parseRequest(request, connect, policy, localNames, upgradeHead !== null);
+      if (parsed.body) downstream.expectBody(parsed.body);
+      return parsed;
+    },
     upgradeHead,
     remoteAddress: connect?.remoteAddress ?? request.socket.remoteAddress ?? "",
     connectAuthorization: connect?.authorization ?? null,
-    downstream: new DownstreamH1(response),
+    downstream,
     arrivedAt: performance.now(),
   };
 }
@@ -44,32 +49,16 @@ function parseRequest(
   policy: PolicySnapshot,
   localNames: ReadonlySet<string>,
   isUpgrade: boolean,
-): ParsedRequest {
+): ParsedRequest & { readonly body: RequestBody | null } {
   const head = readHead(request.method ?? "", request.url ?? "", request.httpVersion, request.rawHeaders);
   const target = targetOf(head, connect, policy, localNames);
   return {
     target,
-    body: head.hasBody ? bodyOf(request) : null,
+    body: head.hasBody ? new RequestBody(request) : null,
     bodyLength: head.bodyLength,
     expectContinue: head.expectContinue,
     websocketKey: isUpgrade || head.websocket ? websocketKey(head) : null,
   };
-}
-
-/**
- * The body as a stream of its own: who reads it destroys it when done with it, and the client's
- * connection (or stream) must stay alive for the answer.
- */
-export function bodyOf(source: Readable): Readable {
-  const body = new PassThrough();
-  // A request that was refused has nobody who reads its body, and so nobody who hears of its end.
-  body.on("error", () => {});
-  const broken = (): void => {
-    if (!body.writableEnded) body.destroy(new ProxyError("client_closed", "the client broke off its request"));
-  };
-  source.once("aborted", broken).once("error", broken).once("close", broken);
-  source.pipe(body);
-  return body;
 }
 
 function targetOf(

@@ -6,18 +6,23 @@ import {
   type ServerHttp2Stream,
 } from "node:http2";
 import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import type { SecureContext } from "node:tls";
 import type { PolicySnapshot } from "../../policy/compile.ts";
 import { listen } from "../listen.ts";
 import type { Pipeline } from "../pipeline/pipeline.ts";
 import type { TunnelRequest } from "../pipeline/tunnel.ts";
 import { onConnect } from "./connect.ts";
+import { type Connection, Connections, connectionOf } from "./connections.ts";
 import { isClosing } from "./downstream-h1.ts";
+import { limitControlFrames } from "./h2-control.ts";
 import { MAX_FIELDS, MAX_HEAD_BYTES } from "./head.ts";
 import { connectContextOf } from "./intercept.ts";
 import { responseOn } from "./raw-response.ts";
 import { incomingRequest } from "./requests.ts";
+import { type Paced, SlowClients } from "./slow-clients.ts";
 import { incomingStream } from "./streams.ts";
+import type { Waits } from "./waits.ts";
 
 /** The proxy port: every request form arrives here and leaves as an `Incoming` for the one pipeline. */
 
@@ -30,6 +35,8 @@ export interface IngressOptions {
   /** Names that base URLs may use for sidekey itself, lower-case. */
   readonly localNames: ReadonlySet<string>;
   readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
+  readonly waits: Waits;
   readonly draining: () => boolean;
   readonly vaultSealed: () => boolean;
   /** A connection ended before there was a request to record. */
@@ -47,40 +54,53 @@ export interface Ingress {
   readonly unfinished: number;
 }
 
-/**
- * Counted, not collected: a Set that changes with every request keeps what was deleted from it alive through the
- * garbage collector's generations, and with it the whole request (4 KB each, measured).
- */
-interface Unfinished {
-  count: number;
+/** What the servers share of all that is open. */
+interface Open {
+  readonly connections: Connections;
+  readonly exchanges: SlowClients;
 }
 
 /** The last answer of a connection, on its socket. */
 const ANSWER = Symbol("answer");
 type Answering = { [ANSWER]?: ServerResponse };
 
-const HEAD_MS = 10_000;
 const KEEP_ALIVE_MS = 65_000;
-/** A connection on which nothing moves for this long is closed, in the middle of a body too. */
+/** After so long without a byte TCP asks whether the other side is still there: a machine that died says no goodbye. */
+const PROBE_MS = 60_000;
+/** An HTTP/2 session on which nothing moves for this long is told that it ends. */
 const IDLE_MS = 300_000;
+/** How often idle and noisy connections are looked for. */
+const LOOK_MS = 1_000;
+/** Most time between two looks at heads that take too long. */
+const HEAD_LOOK_MS = 1_000;
 
 export function createIngress(options: IngressOptions): Ingress {
-  const sockets = new Set<Socket>();
-  const unfinished: Unfinished = { count: 0 };
-  const outer = httpServer(options, unfinished);
-  const inner = httpServer(options, unfinished);
+  const open = openParts(options);
+  const { connections, exchanges } = open;
+  const outer = httpServer(options, open);
+  const inner = httpServer(options, open);
   // It never listens itself, and without this event Node would not keep its time limits or its idle list.
   inner.emit("listening");
-  const http2 = http2Server(options, unfinished);
-  outer.maxConnections = options.maxConnections;
-  outer.on("connection", (socket: Socket) => {
-    sockets.add(socket);
+  const http2 = http2Server(options, open);
+  outer.prependListener("connection", (socket: Socket) => {
     socket.setNoDelay(true);
-    socket.once("close", () => sockets.delete(socket));
+    socket.setKeepAlive(true, PROBE_MS);
+    connections.accept(socket);
   });
-  outer.on("connect", (request: IncomingMessage, socket: Socket, head: Buffer) =>
-    onConnect(request, socket, head, { ...options, http1: inner, http2 }),
-  );
+  outer.on("connect", (request: IncomingMessage, socket: Socket, head: Buffer) => {
+    const connection = connectionOf(socket);
+    onConnect(request, socket, head, {
+      ...options,
+      http1: inner,
+      http2,
+      tunnelled: () => watchTunnel(socket, connection, open),
+    });
+  });
+  const look = setInterval(() => connections.look(), LOOK_MS).unref();
+  const endLooking = (): void => {
+    clearInterval(look);
+    exchanges.close();
+  };
   return {
     listen: (at) => listen(outer, at),
     stopAccepting: () => {
@@ -89,37 +109,64 @@ export function createIngress(options: IngressOptions): Ingress {
       inner.close();
     },
     destroy: () => {
-      for (const socket of sockets) socket.destroy();
+      endLooking();
+      connections.destroyAll();
     },
     get connections() {
-      return sockets.size;
+      return connections.size;
     },
     get unfinished() {
-      return unfinished.count;
+      return exchanges.size;
     },
   };
 }
 
-function httpServer(options: IngressOptions, unfinished: Unfinished): Server {
+function openParts({ maxConnections, maxConnectionsPerAddress, waits, refused }: IngressOptions): Open {
+  const now = (): number => performance.now();
+  return {
+    connections: new Connections({ max: maxConnections, maxPerAddress: maxConnectionsPerAddress, now, refused }),
+    exchanges: new SlowClients({ allowedMs: waits.slowMs, now, hungUp: () => refused("slow_reader") }),
+  };
+}
+
+/** A tunnel is one exchange until it closes, and its client has to read like any other. */
+function watchTunnel(socket: Socket, connection: Connection | null, { connections, exchanges }: Open): void {
+  connections.began(connection);
+  const exchange = exchanges.begin({
+    get pending() {
+      return socket.writableLength;
+    },
+    get handed() {
+      return socket.bytesWritten;
+    },
+    requestBody: null,
+    hangUp: () => socket.destroy(),
+  });
+  socket.once("close", () => exchanges.end(exchange));
+}
+
+function httpServer(options: IngressOptions, open: Open): Server {
   const server = createServer({
     maxHeaderSize: MAX_HEAD_BYTES,
-    headersTimeout: HEAD_MS,
+    headersTimeout: options.waits.headMs,
     requestTimeout: 0,
     keepAliveTimeout: KEEP_ALIVE_MS,
-    connectionsCheckingInterval: 1_000,
+    connectionsCheckingInterval: Math.min(HEAD_LOOK_MS, options.waits.headMs),
     // The duty of head.ts, which answers with a problem document.
     requireHostHeader: false,
     shouldUpgradeCallback: isPlainUpgrade,
   });
   // One more than allowed, so that head.ts sees the excess instead of a silently shortened list (threats M6).
   server.maxHeadersCount = MAX_FIELDS + 1;
-  server.timeout = IDLE_MS;
+  // An exchange may be silent for as long as its route says; what is slow or idle is looked for elsewhere.
+  server.timeout = 0;
   const handle = (request: IncomingMessage, response: ServerResponse): void => {
-    if (isClosing(request.socket)) return;
-    (request.socket as Socket & Answering)[ANSWER] = response;
-    unfinished.count++;
-    response.once("close", () => unfinished.count--);
-    run(incomingRequest(request, response, connectContextOf(request.socket), options.localNames, null), options);
+    const { socket } = request;
+    if (isClosing(socket)) return;
+    (socket as Socket & Answering)[ANSWER] = response;
+    const incoming = incomingRequest(request, response, connectContextOf(socket), options.localNames, null);
+    follow(incoming.downstream, response, connectionOf(socket), open);
+    run(incoming, options);
   };
   server.on("request", handle);
   server.on("checkContinue", handle);
@@ -128,7 +175,10 @@ function httpServer(options: IngressOptions, unfinished: Unfinished): Server {
     socket.on("error", () => socket.destroy());
     const response = responseOn(request, socket);
     if (!response) return options.refused("pipelined");
-    run(incomingRequest(request, response, connectContextOf(socket), options.localNames, head), options);
+    const incoming = incomingRequest(request, response, connectContextOf(socket), options.localNames, head);
+    // Whatever comes of it, the connection ends with it.
+    follow(incoming.downstream, socket, connectionOf(socket), open);
+    run(incoming, options);
   });
   server.on("clientError", (error: NodeJS.ErrnoException, socket: Socket) => {
     const answer = (socket as Socket & Answering)[ANSWER];
@@ -137,6 +187,16 @@ function httpServer(options: IngressOptions, unfinished: Unfinished): Server {
     refuseMalformed(error, socket, options);
   });
   return server;
+}
+
+/** Keeps an exchange among the open ones until `until` closes: its answer, its stream, or the socket of an upgrade. */
+function follow(client: Paced, until: Duplex | ServerResponse, connection: Connection | null, open: Open): void {
+  open.connections.began(connection);
+  const exchange = open.exchanges.begin(client);
+  until.once("close", () => {
+    open.exchanges.end(exchange);
+    open.connections.ended(connection);
+  });
 }
 
 /** Only this shape is handed over as a raw socket; an Upgrade with a body is refused by the pipeline instead. */
@@ -169,7 +229,7 @@ function refuseMalformed(error: NodeJS.ErrnoException, socket: Socket, options: 
 }
 
 /** Limits against floods (threats G1, G2): streams, header list, resets per second, invalid frames. */
-function http2Server(options: IngressOptions, unfinished: Unfinished): Http2Server {
+function http2Server(options: IngressOptions, open: Open): Http2Server {
   const server = createHttp2Server({
     settings: { maxConcurrentStreams: 100, enablePush: false, maxHeaderListSize: MAX_HEAD_BYTES },
     maxHeaderListPairs: MAX_FIELDS + 8,
@@ -182,16 +242,19 @@ function http2Server(options: IngressOptions, unfinished: Unfinished): Http2Serv
     strictSingleValueFields: false,
   });
   server.on("sessionError", () => options.refused("h2_session"));
-  server.on("session", (session) => session.setTimeout(IDLE_MS, () => session.close()));
+  server.on("session", (session) => {
+    session.setTimeout(IDLE_MS, () => session.close());
+    limitControlFrames(session, () => options.refused("h2_control_flood"));
+  });
   server.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, _flags: number, raw: string[]) => {
     const connect = stream.session ? connectContextOf(stream.session.socket) : null;
     if (!connect) {
       stream.destroy();
       return;
     }
-    unfinished.count++;
-    stream.once("close", () => unfinished.count--);
-    run(incomingStream(stream, headers, raw, connect), options);
+    const incoming = incomingStream(stream, headers, raw, connect);
+    follow(incoming.downstream, stream, stream.session ? connectionOf(stream.session.socket) : null, open);
+    run(incoming, options);
   });
   return server;
 }

@@ -3,7 +3,8 @@ import { ProxyError } from "../pipeline/errors.ts";
 import type { Incoming, ParsedRequest } from "../pipeline/exchange.ts";
 import { DownstreamH2, endsWithHead } from "./downstream-h2.ts";
 import { type RequestHead, readHead } from "./head.ts";
-import { bodyOf, type ConnectContext } from "./requests.ts";
+import { RequestBody } from "./request-body.ts";
+import type { ConnectContext } from "./requests.ts";
 import { interceptedTarget } from "./target.ts";
 
 /** An HTTP/2 stream of an intercepted connection, in the same message model as HTTP/1.1 (threats G3). */
@@ -12,13 +13,17 @@ export function incomingStream(
   headers: IncomingHttpHeaders,
   raw: readonly string[],
   connect: ConnectContext,
-): Incoming {
+): Incoming & { readonly downstream: DownstreamH2 } {
   const downstream = new DownstreamH2(stream);
   return {
     form: "connect",
     method: pseudo(headers, ":method"),
     fields: withoutPseudo(raw),
-    parse: () => parseStream(stream, headers, raw, connect),
+    parse: () => {
+      const parsed = parseStream(stream, headers, raw, connect);
+      if (parsed.body) downstream.expectBody(parsed.body, parsed.expectContinue);
+      return parsed;
+    },
     upgradeHead: null,
     remoteAddress: connect.remoteAddress,
     connectAuthorization: connect.authorization,
@@ -32,12 +37,12 @@ function parseStream(
   headers: IncomingHttpHeaders,
   raw: readonly string[],
   connect: ConnectContext,
-): ParsedRequest {
+): ParsedRequest & { readonly body: RequestBody | null } {
   const head = headOf(stream, headers, raw);
   const target = interceptedTarget(head, connect.authority, false);
   return {
     target,
-    body: head.hasBody ? bodyOf(stream) : null,
+    body: head.hasBody ? new RequestBody(stream) : null,
     bodyLength: head.bodyLength,
     expectContinue: head.expectContinue,
     websocketKey: null,

@@ -9,6 +9,7 @@ import { isOwnListener } from "../own-addresses.ts";
 import { Dialer } from "../pipeline/dial.ts";
 import { type ErrorCode, ProxyError } from "../pipeline/errors.ts";
 import { type Slot, type SocketBinding, Splice } from "../pipeline/splice.ts";
+import type { Upstream } from "../pipeline/upstream-pools.ts";
 import { proxyCredentials } from "../start-steps.ts";
 import {
   CallError,
@@ -137,7 +138,7 @@ interface Head {
   readonly spliced: () => boolean;
 }
 
-function exchange(pool: Dispatcher, call: ProviderCall, head: Head): Promise<ProviderAnswer> {
+function exchange(pool: Upstream, call: ProviderCall, head: Head): Promise<ProviderAnswer> {
   return new Promise((resolve, reject) => {
     const answer = new AnswerHandler(call, head, (error, value) => {
       clearTimeout(timer);

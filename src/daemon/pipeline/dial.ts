@@ -1,11 +1,12 @@
 import { lookup as lookupAll } from "node:dns/promises";
 import { isIP, type LookupFunction, type Socket, connect as tcpConnect } from "node:net";
-import { type TLSSocket, connect as tlsConnect } from "node:tls";
-import { type Dispatcher, Pool } from "undici";
+import { createSecureContext, type SecureContext, type TLSSocket, connect as tlsConnect } from "node:tls";
+import { Pool } from "undici";
 import { type Cidr, cidrContains, classifyAddress } from "../../policy/address.ts";
-import type { Secret } from "../../secret.ts";
 import { ProxyError } from "./errors.ts";
 import type { SocketBinding, Splice } from "./splice.ts";
+import { type Upstream, UpstreamPools } from "./upstream-pools.ts";
+import { connectHead, proxyAccepted, type UpstreamProxy } from "./upstream-proxy.ts";
 
 /**
  * Every upstream socket is made here (guarantee G5): resolve, classify every address, connect to a
@@ -19,13 +20,6 @@ export interface HostOverride {
   readonly port: number;
   /** PEM of the authority that signs for it, instead of the public ones. */
   readonly ca: string | null;
-}
-
-export interface UpstreamProxy {
-  readonly host: string;
-  readonly port: number;
-  /** Base64 of `user:password` for Basic authentication, or null. Stays open as long as the daemon runs. */
-  readonly credentials: Secret | null;
 }
 
 export interface DialOptions {
@@ -54,28 +48,27 @@ export interface DialTarget {
 
 const MIN_TLS = "TLSv1.2";
 const IDLE_SOCKET_MS = 30_000;
+/** After so long without a byte TCP asks whether the provider is still there: a quiet stream may be a dead one. */
+const PROBE_MS = 60_000;
 
 export class Dialer {
   readonly #options: DialOptions;
-  readonly #pools = new Map<string, Pool>();
+  readonly #pools: UpstreamPools;
+  /** By authority; as many as `overrides` name, and the public ones. */
+  readonly #contexts = new Map<string | null, SecureContext>();
 
   constructor(options: DialOptions) {
     this.#options = options;
+    this.#pools = new UpstreamPools(options);
   }
 
   /**
    * The pool for one (client, route, authority): a socket is never shared between clients or routes, so
    * a confused upstream can only confuse the client it answers (threats C3).
+   * @throws ProxyError overloaded
    */
-  pool(target: DialTarget): Dispatcher {
-    const key = poolKey(target);
-    let pool = this.#pools.get(key);
-    if (!pool) {
-      pool = this.#newPool(target);
-      this.#pools.set(key, pool);
-      this.#forgetWhenIdle(key, pool);
-    }
-    return pool;
+  pool(target: DialTarget): Upstream {
+    return this.#pools.get(poolKey(target), () => this.#newPool(target));
   }
 
   get poolCount(): number {
@@ -85,13 +78,11 @@ export class Dialer {
   /** A raw vetted connection for a tunnelled CONNECT. @throws ProxyError */
   async tunnel(host: string, port: number, connectTimeoutMs: number): Promise<Socket> {
     const target = { host, port, private: [], connectTimeoutMs };
-    return withDeadline((late) => this.#rawSocket(target, late), connectTimeoutMs, host);
+    return withDeadline((attempt) => this.#rawSocket(target, attempt), connectTimeoutMs, host);
   }
 
-  async close(): Promise<void> {
-    const pools = [...this.#pools.values()];
-    this.#pools.clear();
-    await Promise.all(pools.map((pool) => pool.destroy()));
+  close(): Promise<void> {
+    return this.#pools.close();
   }
 
   #newPool(target: DialTarget): Pool {
@@ -105,7 +96,7 @@ export class Dialer {
       strictContentLength: true,
       allowH2: false,
       connect: (_options, done) => {
-        withDeadline((late) => this.#connect(target, late), target.connectTimeoutMs, target.host).then(
+        withDeadline((attempt) => this.#connect(target, attempt), target.connectTimeoutMs, target.host).then(
           (socket) => done(null, socket),
           (error: Error) => done(error, null),
         );
@@ -113,20 +104,11 @@ export class Dialer {
     });
   }
 
-  /** Pools whose sockets have all closed are dropped, so their number follows live traffic. */
-  #forgetWhenIdle(key: string, pool: Pool): void {
-    pool.on("disconnect", () => {
-      if (pool.stats.connected > 0 || pool.stats.pending > 0 || pool.stats.running > 0) return;
-      if (this.#pools.get(key) === pool) this.#pools.delete(key);
-      pool.close().catch(() => {});
-    });
-  }
-
-  async #connect(target: DialTarget, late: AbortSignal): Promise<TLSSocket | Socket> {
-    const raw = await this.#rawSocket(target, late);
+  async #connect(target: DialTarget, attempt: Attempt): Promise<TLSSocket | Socket> {
+    const raw = await this.#rawSocket(target, attempt);
     if (!target.tls) return raw.on("error", notTheEnd);
     const override = this.#override(target.host, target.port);
-    const socket = await handshake(raw, target.host, override?.ca ?? null);
+    const socket = await handshake(raw, target.host, this.#contextFor(override?.ca ?? null));
     const binding: SocketBinding = {
       authority: `${bracketed(target.host)}:${target.port}`,
       route: target.route,
@@ -138,13 +120,23 @@ export class Dialer {
 
   async #rawSocket(
     target: Pick<DialTarget, "host" | "port" | "private" | "connectTimeoutMs">,
-    late: AbortSignal,
+    attempt: Attempt,
   ): Promise<Socket> {
     const override = this.#override(target.host, target.port);
-    if (override) return this.#connectTo([override.address], override.port, target.host, late);
-    if (this.#options.proxy) return this.#throughProxy(this.#options.proxy, target.host, target.port, late);
+    if (override) return this.#connectTo([override.address], override.port, target.host, attempt);
+    if (this.#options.proxy) return this.#throughProxy(this.#options.proxy, target.host, target.port, attempt);
     const addresses = await this.#vetted(target.host, target.private);
-    return this.#connectTo(addresses, target.port, target.host, late);
+    return this.#connectTo(addresses, target.port, target.host, attempt);
+  }
+
+  /** One for all sockets that trust the same authority: a context of its own costs each of them 20 KB and 1 ms. */
+  #contextFor(ca: string | null): SecureContext {
+    let context = this.#contexts.get(ca);
+    if (!context) {
+      context = createSecureContext({ minVersion: MIN_TLS, ...(ca === null ? {} : { ca }) });
+      this.#contexts.set(ca, context);
+    }
+    return context;
   }
 
   #override(host: string, port: number): HostOverride | undefined {
@@ -178,7 +170,7 @@ export class Dialer {
     throw new ProxyError("upstream_dns", `the name ${host} has no addresses`);
   }
 
-  #connectTo(addresses: readonly string[], port: number, host: string, late: AbortSignal): Promise<Socket> {
+  #connectTo(addresses: readonly string[], port: number, host: string, attempt: Attempt): Promise<Socket> {
     for (const address of addresses) {
       if (!this.#options.isOwnListener(address, port)) continue;
       throw new ProxyError("upstream_refused_address", `${host} leads back to sidekey itself`, {
@@ -197,8 +189,10 @@ export class Dialer {
         lookup: pinned,
         autoSelectFamily: true,
         noDelay: true,
-        signal: late,
+        keepAlive: true,
+        keepAliveInitialDelay: PROBE_MS,
       });
+      attempt.opened(socket);
       socket.once("connect", () => {
         socket.removeListener("error", failed);
         resolve(socket);
@@ -211,9 +205,9 @@ export class Dialer {
     });
   }
 
-  async #throughProxy(proxy: UpstreamProxy, host: string, port: number, late: AbortSignal): Promise<Socket> {
+  async #throughProxy(proxy: UpstreamProxy, host: string, port: number, attempt: Attempt): Promise<Socket> {
     const addresses = isIP(proxy.host) ? [proxy.host] : await this.#resolve(proxy.host);
-    const socket = await this.#connectTo(addresses, proxy.port, proxy.host, late);
+    const socket = await this.#connectTo(addresses, proxy.port, proxy.host, attempt);
     const head = connectHead(`${bracketed(host)}:${port}`, proxy.credentials);
     socket.write(head, () => head.fill(0));
     await proxyAccepted(socket);
@@ -238,14 +232,13 @@ function bracketed(host: string): string {
   return isIP(host) === 6 ? `[${host}]` : host;
 }
 
-function handshake(raw: Socket, host: string, ca: string | null): Promise<TLSSocket> {
+function handshake(raw: Socket, host: string, secureContext: SecureContext): Promise<TLSSocket> {
   return new Promise((resolve, reject) => {
     const socket = tlsConnect({
       socket: raw,
       host,
       ...(isIP(host) ? {} : { servername: host }),
-      ...(ca === null ? {} : { ca }),
-      minVersion: MIN_TLS,
+      secureContext,
       ALPNProtocols: ["http/1.1"],
     });
     const failed = (cause: Error): void => {
@@ -275,62 +268,42 @@ function tlsFailure(host: string, cause: Error): string {
   return `the TLS certificate or handshake of ${host} was not acceptable (${tlsReason(cause)})`;
 }
 
-/** In bytes, because it may hold the proxy's password. */
-function connectHead(authority: string, credentials: Secret | null): Buffer {
-  const start = `CONNECT ${authority} HTTP/1.1\r\nHost: ${authority}\r\n`;
-  if (!credentials) return Buffer.from(`${start}\r\n`, "latin1");
-  const before = Buffer.from(`${start}Proxy-Authorization: Basic `, "latin1");
-  return credentials.use((bytes) => Buffer.concat([before, bytes, Buffer.from("\r\n\r\n")]));
-}
+/**
+ * What one attempt has opened so far. (An AbortSignal does the same, but stays with the socket for its whole life:
+ * half a kilobyte each.)
+ */
+class Attempt {
+  #socket: Socket | null = null;
+  #late = false;
 
-const PROXY_ANSWER_LIMIT = 8 * 1024;
+  opened(socket: Socket): void {
+    if (this.#late) socket.destroy();
+    else this.#socket = socket;
+  }
 
-/** Waits for the corporate proxy's 2xx; its head must end exactly where the tunnel begins. */
-function proxyAccepted(socket: Socket): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let head = Buffer.alloc(0);
-    const settle = (error: ProxyError | null): void => {
-      socket.off("data", onData).off("error", onEnd).off("close", onEnd);
-      socket.pause();
-      if (error) {
-        socket.destroy();
-        reject(error);
-      } else {
-        resolve();
-      }
-    };
-    const onEnd = (): void => settle(new ProxyError("upstream_connect", "the upstream proxy closed the connection"));
-    const onData = (chunk: Buffer): void => {
-      head = Buffer.concat([head, chunk]);
-      const end = head.indexOf("\r\n\r\n");
-      if (end === -1) {
-        if (head.length > PROXY_ANSWER_LIMIT) onEnd();
-        return;
-      }
-      const accepted = /^HTTP\/1\.[01] 2\d\d[ \r]/.test(head.toString("latin1", 0, 20)) && head.length === end + 4;
-      settle(accepted ? null : new ProxyError("upstream_connect", "the upstream proxy refused the tunnel"));
-    };
-    socket.on("data", onData).on("error", onEnd).on("close", onEnd);
-  });
+  end(): void {
+    this.#late = true;
+    this.#socket?.destroy();
+  }
 }
 
 /**
- * Runs `work`, whose sockets all end when its signal is aborted, however far their handshakes have come.
+ * Runs `work`, whose sockets all end when it takes too long, however far their handshakes have come.
  * @throws ProxyError upstream_timeout; a socket that arrives late is destroyed.
  */
 async function withDeadline<T extends Socket>(
-  work: (late: AbortSignal) => Promise<T>,
+  work: (attempt: Attempt) => Promise<T>,
   ms: number,
   host: string,
 ): Promise<T> {
-  const deadline = new AbortController();
+  const attempt = new Attempt();
   let timer: NodeJS.Timeout | undefined;
-  const socket = work(deadline.signal);
+  const socket = work(attempt);
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => {
       reject(new ProxyError("upstream_timeout", `no connection to ${host} within ${ms} ms`, { reason: "connect" }));
       socket.then((arrived) => arrived.destroy()).catch(() => {});
-      deadline.abort();
+      attempt.end();
     }, ms);
   });
   try {

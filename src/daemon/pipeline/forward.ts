@@ -3,6 +3,7 @@ import { type Dispatcher, errors as undiciErrors } from "undici";
 import { Answer, type AnswerRules } from "./answer.ts";
 import { ProxyError } from "./errors.ts";
 import type { Downstream, ParsedRequest } from "./exchange.ts";
+import type { Upstream } from "./upstream-pools.ts";
 
 /**
  * Sends one request and receives its answer, both ways with backpressure. Redirects and provider errors pass unchanged.
@@ -166,7 +167,7 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
  * @throws ProxyError what went wrong; when the head is already out, the caller aborts the downstream
  */
 export function forward(
-  dispatcher: Dispatcher,
+  dispatcher: Upstream,
   request: ForwardRequest,
   down: Downstream,
   transfer: Transfer,

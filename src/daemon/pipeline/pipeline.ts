@@ -7,12 +7,12 @@ import { authenticate, type TokenVerifier } from "./authenticate.ts";
 import { bufferBody } from "./buffered-body.ts";
 import { prepareCall } from "./call.ts";
 import { authorityCarriers } from "./carriers.ts";
-import { ClientCounter } from "./client-counter.ts";
 import { denial } from "./denial.ts";
 import { draining, type ProxyError, toProxyError, vaultSealed } from "./errors.ts";
 import type { Incoming, Outcome, ParsedRequest } from "./exchange.ts";
 import { ExchangeState } from "./exchange-state.ts";
 import type { Limiter } from "./limiter.ts";
+import type { OverloadGate } from "./overload.ts";
 import { type OwnLimitDeps, reserve } from "./own-limits.ts";
 import { authorityOf, routePlan, scrubRule } from "./send.ts";
 import { type SettleDeps, settle } from "./settle.ts";
@@ -26,8 +26,7 @@ export interface PipelineOptions extends AttemptDeps, OwnLimitDeps, SettleDeps {
   readonly prices: () => PriceTable;
   readonly tripwire: Tripwire;
   readonly draining: () => boolean;
-  /** Exchanges that one client may have in flight. */
-  readonly maxPerClient: number;
+  readonly gate: OverloadGate;
   readonly record: (outcome: Outcome, failure: ProxyError | null) => void;
 }
 
@@ -35,7 +34,6 @@ export type Pipeline = (incoming: Incoming) => Promise<void>;
 
 /** One request, in order. Every way out of it leaves exactly one Outcome (guarantee G12). */
 export function createPipeline(options: PipelineOptions): Pipeline {
-  const inFlight = new ClientCounter(options.maxPerClient);
   return async function runExchange(incoming: Incoming): Promise<void> {
     const x = new ExchangeState(incoming, options.now());
     let failure: ProxyError | null = null;
@@ -50,13 +48,14 @@ export function createPipeline(options: PipelineOptions): Pipeline {
       const body = pointer === null ? null : await keyedBody(x, x.parsed);
       x.bodyToken = pointer === null || body === null ? null : readJsonPointer(body, pointer);
       const route = admit(policy, x, x.parsed, options);
-      inFlight.enter(x);
+      const turn = options.gate.enter(x);
+      if (turn) await turn;
       await exchange(route, x, x.parsed, body, options);
     } catch (error) {
       failure = toProxyError(error);
       x.fail(failure);
     } finally {
-      inFlight.leave(x);
+      options.gate.leave(x);
       settle(x, options);
       inspect(x, options);
       options.record(x.outcome(), failure);

@@ -36,11 +36,14 @@ export async function runTunnel(tunnel: TunnelRequest, options: PipelineOptions)
     x.parsed = tunnel.incoming.parse(policy);
     if (options.vaultSealed()) throw vaultSealed();
     admit(policy, x, x.parsed.target, options);
+    const turn = options.gate.enter(x);
+    if (turn) await turn;
     await join(tunnel, x, x.parsed.target, options);
   } catch (error) {
     failure = toProxyError(error);
     x.fail(failure);
   } finally {
+    options.gate.leave(x);
     options.record(x.outcome(), failure);
   }
 }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Readable } from "node:stream";
 import { type TestContext, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Incoming } from "../../../src/daemon/pipeline/exchange.ts";
@@ -61,6 +62,23 @@ test("what comes behind the last answer is never a request, also while the rest 
   await connection.write(`0123456789${request()}`);
   const reply = await connection.read();
   assert.deepEqual([run.seen.length, reply.text.match(/HTTP\/1\.1/g)?.length], [1, 1]);
+});
+
+test("the rest of a refused body is read and dropped, however much there is, so that its client reads the answer", async (t) => {
+  const size = 20 * 1024 * 1024;
+  let body: Readable | null = null;
+  const run = await startIngress(t, ({ downstream }, parsed) => {
+    ({ body } = parsed());
+    downstream.sendHead(403, "", ["Content-Length", "0"], false);
+    downstream.end([]);
+  });
+  const connection = await connectRaw(t, { port: run.port });
+  await connection.write([request("POST", `Content-Length: ${size}\r\n`), Buffer.alloc(size, "x")]);
+  const reply = await connection.read();
+  assert.match(reply.text, /^HTTP\/1\.1 403 /);
+  assert.deepEqual([reply.ended, reply.error, connection.socket.writableLength], ["close", null, 0]);
+  // Else it would fill up, and stop the rest until the time for dropping it is over.
+  assert.equal((body as Readable | null)?.destroyed, true);
 });
 
 test("HEAD keeps the length that it tells about, and gets no content", async (t) => {

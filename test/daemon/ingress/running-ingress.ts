@@ -15,6 +15,7 @@ import {
 } from "../../../src/daemon/ingress/certificate-authority.ts";
 import { createLeafCache } from "../../../src/daemon/ingress/leaf-cache.ts";
 import { createIngress, type Ingress, type IngressOptions } from "../../../src/daemon/ingress/server.ts";
+import { WAITS } from "../../../src/daemon/ingress/waits.ts";
 import type { Incoming, ParsedRequest } from "../../../src/daemon/pipeline/exchange.ts";
 import type { PolicySnapshot } from "../../../src/policy/compile.ts";
 import { compiled, withRoutes } from "../../policy/policy-fixture.ts";
@@ -78,6 +79,8 @@ export async function startIngress(
     leafFor: (host) => cache.contextFor(host),
     localNames: new Set(["localhost", "127.0.0.1"]),
     maxConnections: 100,
+    maxConnectionsPerAddress: 100,
+    waits: WAITS,
     draining: () => false,
     vaultSealed: () => false,
     refused: (reason) => refusals.push(reason),
