@@ -62,34 +62,7 @@ export async function pipelineCost(exchanges: number, withSecret = true): Promis
   const run = createPipeline({
     policy: () => snapshot,
     tokens: () => tokens,
-    chooser: createChooser(
-      { byName: () => CREDENTIAL, ownedBy: () => undefined, isOpen: () => true, ramps: new Map() },
-      { ready: () => "ready" },
-    ),
-    health: new PoolHealth({
-      usable: () => true,
-      verifiedAt: () => null,
-      heldUntil: () => null,
-      onRefused: () => {},
-      now: Date.now,
-      random: Math.random,
-    }),
-    liveLimits: createProviderLimits({
-      nowMs: Date.now,
-      setTimer: nodeTimer,
-      random: Math.random,
-      countedTogether: () => null,
-    }),
-    limitsNowMs: Date.now,
-    retryBudget: new RetryBudget(Date.now),
-    retried: () => {},
-    triedBefore: () => {},
-    prices: () => NO_PRICES,
-    unpriced: () => {},
-    tripwire: createTripwire({ values: () => null, fingerprint: () => null, found: () => {}, onFailure: () => {} }),
-    setTimer: nodeTimer,
-    random: Math.random,
-    limiter: createLimiter({ table: new LimitTable(), nowUs: steadyClockUs, setTimer: nodeTimer }),
+    ...neighbours(),
     secrets,
     splice,
     dialer: { pool: () => stubDispatcher } as unknown as Dialer,
@@ -123,6 +96,40 @@ export async function pipelineCost(exchanges: number, withSecret = true): Promis
     vault.close();
     rmSync(dir, { recursive: true, force: true });
   }
+}
+
+/** What the pipeline asks about keys, limits and prices. */
+function neighbours() {
+  return {
+    chooser: createChooser(
+      { byName: () => CREDENTIAL, ownedBy: () => undefined, isOpen: () => true, ramps: new Map() },
+      { ready: () => "ready" },
+    ),
+    health: new PoolHealth({
+      usable: () => true,
+      verifiedAt: () => null,
+      heldUntil: () => null,
+      onRefused: () => {},
+      now: Date.now,
+      random: Math.random,
+    }),
+    liveLimits: createProviderLimits({
+      nowMs: Date.now,
+      setTimer: nodeTimer,
+      random: Math.random,
+      countedTogether: () => null,
+    }),
+    limitsNowMs: Date.now,
+    retryBudget: new RetryBudget(Date.now),
+    retried: () => {},
+    triedBefore: () => {},
+    prices: () => NO_PRICES,
+    unpriced: () => {},
+    tripwire: createTripwire({ values: () => null, fingerprint: () => null, found: () => {}, onFailure: () => {} }),
+    setTimer: nodeTimer,
+    random: Math.random,
+    limiter: createLimiter({ table: new LimitTable(), nowUs: steadyClockUs, setTimer: nodeTimer }),
+  };
 }
 
 const CREDENTIAL: Credential = {

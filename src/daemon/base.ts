@@ -1,23 +1,18 @@
 import { join } from "node:path";
-import type { BudgetWarning } from "../policy/limit.ts";
-import { type LimitRequest, LimitTable } from "../policy/limit.ts";
-import { loadLimitState, startLimitStateSaver } from "../store/limit-state.ts";
+import { startLimitStateSaver } from "../store/limit-state.ts";
 import { startUsageWriter, type UsageWriter } from "../store/usage.ts";
 import type { Vault } from "../store/vault.ts";
 import type { Unlocker } from "../store/wrappers.ts";
 import type { Config } from "./config.ts";
 import { observeDaemon, type RunState } from "./daemon-status.ts";
 import { failureLogger } from "./failure-log.ts";
+import { type LimitParts, openLimits } from "./limit-parts.ts";
 import { createLog, type Log } from "./log.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import type { Parts } from "./parts.ts";
-import { nodeTimer, steadyClockUs } from "./pipeline/clock.ts";
-import { createLimiter, type Limiter, type LimiterOptions } from "./pipeline/limiter.ts";
 import { OutcomeBatch } from "./pipeline/outcome-batch.ts";
-import { createProviderLimits, type LiveLimits } from "./pipeline/provider-limits.ts";
 import { SecretPool } from "./pipeline/secret-pool.ts";
 import { Splice } from "./pipeline/splice.ts";
-import { openPriceSource, type PriceSource } from "./price-source.ts";
 import { recordDangers } from "./process-hygiene.ts";
 import { existingVault, selfCheck } from "./start-steps.ts";
 import { VaultGate } from "./vault-gate.ts";
@@ -33,7 +28,7 @@ export interface BaseOptions {
 }
 
 /** Vault, records and what every other part needs. */
-export interface Base {
+export interface Base extends LimitParts {
   readonly vault: Vault;
   readonly gate: VaultGate;
   readonly view: VaultView;
@@ -41,21 +36,11 @@ export interface Base {
   readonly metrics: Metrics;
   readonly usage: UsageWriter;
   readonly outcomes: OutcomeBatch;
-  readonly limiter: Limiter;
-  /** The providers' own limits. */
-  readonly liveLimits: LiveLimits;
-  /** Milliseconds since the epoch, from the clock of the providers' limits. */
-  readonly limitsNowMs: () => number;
-  readonly prices: PriceSource;
   readonly splice: Splice;
   readonly secrets: SecretPool;
   readonly state: RunState;
   /** Set once the policy is there: the vault's view changes what the policy knows. */
   onVaultChange: () => void;
-  /** Set once somebody is told of budgets. */
-  onBudgetWarning: (warning: BudgetWarning) => void;
-  /** Set once it is known which providers count by address. */
-  countedTogether: (credentialId: string) => string | null;
   /** Set once something waits for them. `onSeal` is also for a category. */
   onUnseal: () => void;
   onSeal: () => void;
@@ -80,27 +65,12 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
   const log = parts.keep(createLog({ ...config.log, write: options.writeLog, scrubber: secrets }));
   const metrics = createMetrics();
   const usagePath = join(config.dataDir, "usage.db");
-  const table = new LimitTable();
-  table.importState(loadLimitState(usagePath), steadyClockUs());
-  const limiter = createLimiter({
-    table,
-    nowUs: steadyClockUs,
-    setTimer: nodeTimer,
-    ...budgetReports(log, () => base),
-  });
+  const limits = openLimits({ usagePath, pricesFile: config.pricesFile }, log, metrics, parts);
   const usage = parts.keep(
     startUsageWriter(usagePath, { ...config.usage, onProblem: (problem) => log.error("usage", { problem }) }),
   );
-  parts.keep(startLimitStateSaver(usage, () => limiter.changedState()));
+  parts.keep(startLimitStateSaver(usage, () => limits.limiter.changedState()));
   const outcomes = parts.keep(new OutcomeBatch({ usage, log, metrics }));
-  const liveLimits = createProviderLimits({
-    nowMs: limitsNowMs,
-    setTimer: nodeTimer,
-    random: Math.random,
-    countedTogether: (id) => base.countedTogether(id),
-  });
-  const prices = parts.keep(openPriceSource({ file: config.pricesFile, log, onReload: () => {} }));
-  metrics.observe({ prices: () => prices.health() });
   const gate = parts.keep(newGate(options, vault, log, () => base));
   const watchFailed = failureLogger(log, "vault_watch");
   const base: Base = {
@@ -121,39 +91,17 @@ export async function buildBase(options: BaseOptions, parts: Parts): Promise<Bas
     metrics,
     usage,
     outcomes,
-    limiter,
-    liveLimits,
-    limitsNowMs,
-    prices,
+    ...limits,
     splice,
     secrets,
     state: { draining: false, inFlight: 0, startedAt: Date.now(), listeners: new Map() },
     onVaultChange: () => {},
-    onBudgetWarning: () => {},
-    countedTogether: () => null,
     onUnseal: () => {},
     onSeal: () => {},
   };
   observeDaemon(base);
   await gate.open();
   return base;
-}
-
-function limitsNowMs(): number {
-  return steadyClockUs() / 1000;
-}
-
-/** What a budget has to tell goes to the log. Amounts are tokens or nano-dollars; `counter` says whose budget it is. */
-function budgetReports(log: Log, base: () => Base): Pick<LimiterOptions, "onWarning" | "onOverrun"> {
-  const counterOf = ({ key }: LimitRequest): string => key.replaceAll("\n", " ");
-  return {
-    onWarning: (warning) => {
-      const { percent, used, limit, resetMs } = warning;
-      log.warn("budget_level", { counter: counterOf(warning), percent, used, limit, reset_ms: Math.round(resetMs) });
-      base().onBudgetWarning(warning);
-    },
-    onOverrun: (overrun) => log.error("budget_overrun", { counter: counterOf(overrun), over: overrun.over }),
-  };
 }
 
 /** @param base what follows the vault's state; complete by the time anything changes */

@@ -216,7 +216,7 @@ function startGate({ limits }: Config, parts: Parts): OverloadGate {
 function newMonitor(options: DaemonOptions, base: Base, { source }: PolicyParts, dialer: Dialer): Monitor {
   const { dataDir, monitor } = options.config;
   const checkMs = options.drill ? null : monitor.checkMs;
-  base.countedTogether = (id) => {
+  base.limitHooks.countedTogether = (id) => {
     const provider = source.provider(base.view.byId(id)?.provider ?? "");
     return provider?.limitHeaders?.per === "address" ? provider.id : null;
   };

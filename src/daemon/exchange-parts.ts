@@ -55,7 +55,7 @@ export function exchangeParts(base: Base, monitor: Monitor): ExchangeParts {
     },
     broken,
   });
-  base.onBudgetWarning = (warning) => watch.budget(warning);
+  base.limitHooks.onBudgetWarning = (warning) => watch.budget(warning);
   return {
     chooser: createChooser(view, health),
     health,
