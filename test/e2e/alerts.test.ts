@@ -102,3 +102,38 @@ test(
     assert.equal((await alertsOf(sidekey))[1]?.acknowledgedBy, "cli:ana");
   },
 );
+
+test(
+  "a key in a client's request is told: one in use, one that was revoked, one of somebody else; the request goes on",
+  TIMEOUT,
+  async (t) => {
+    const revoked = makeCanary();
+    const foreign = `sk-${makeCanary().text.replace(/[^A-Za-z0-9]/g, "a")}T3BlbkFJ`;
+    const standIn = await startStandIn(t, { hostnames: [HOST], handler: () => ({ body: "ok" }) });
+    const sidekey = await oneRoute(t, standIn, "", {
+      credentials: { main: MAIN, old: { ...MAIN, fields: { api_key: revoked.text } } },
+    });
+    await sidekey.withVault((vault) => vault.revokeVersion("old", 1, "test"));
+    await sidekey.daemon.reload();
+    const client = formClient(t, "absolute", sidekey);
+    for (const key of [BAIT.text, revoked.text, "sk-placeholder"]) {
+      const answer = await client.ask({ headers: { authorization: `Bearer ${key}` } });
+      assert.equal(answer.status, 200, String(answer.body));
+    }
+    const stranger = formClient(t, "absolute", { ...sidekey, tokens: { app: `${sidekey.tokens.app}x` } });
+    assert.equal((await stranger.ask({ headers: { authorization: `Bearer ${foreign}` } })).status, 407);
+    await until("all", async () => (await alertsOf(sidekey)).length === 3);
+    assert.deepEqual(
+      (await alertsOf(sidekey)).map(({ kind, object, severity }) => `${kind} ${object} ${severity}`).sort(),
+      [
+        `foreign_key_seen client:?/${HOST} warning`,
+        "revoked_key_seen client:app/openai critical",
+        "stored_key_seen client:app/openai critical",
+      ],
+    );
+    for (const { values } of standIn.requests) assert.deepEqual(values("authorization"), [`Bearer ${BAIT.text}`]);
+    const said = [sidekey.log(), JSON.stringify(await alertsOf(sidekey))];
+    for (const canary of [BAIT, revoked]) assert.deepEqual(findCanary(said, canary), []);
+    assert.ok(!said.join().includes(foreign));
+  },
+);

@@ -79,6 +79,13 @@ export const COVERED_ELSEWHERE: Exceptions = {
   "src/daemon/ingress/h2-control.ts": "tried with floods; test/daemon/ingress/h2-floods.test.ts",
   "src/daemon/ingress/system-roots.ts": "input of the trust files; test/daemon/ingress/trust-bundle.test.ts",
   "src/daemon/loopback-identity.ts": "certificates inside the process; test/daemon/demo-provider.test.ts",
+  "src/daemon/exchange-parts.ts": "a part of the composition root; test/e2e/alerts.test.ts",
+  "src/daemon/limit-parts.ts": "a part of the composition root; test/e2e/budgets.test.ts",
+  "src/daemon/pipeline/attempts.ts": "the tries of an exchange, end to end; test/e2e/failover.test.ts",
+  "src/daemon/pipeline/next-try.ts": "which key comes next, end to end; test/e2e/failover.test.ts",
+  "src/daemon/pipeline/try.ts": "what one try holds; test/e2e/failover.test.ts",
+  "src/daemon/pipeline/own-limits.ts": "limits of a route, end to end; test/e2e/budgets.test.ts",
+  "src/daemon/pipeline/settle.ts": "the end of an exchange, end to end; test/e2e/budgets.test.ts",
   "src/daemon/pipeline/answer-body.ts": "the second half of an answer; test/daemon/pipeline/answer.test.ts",
   "src/daemon/pipeline/clock.ts": "two one-liners; test/daemon/pipeline/limiter.test.ts",
   "src/daemon/pipeline/dial.ts":
