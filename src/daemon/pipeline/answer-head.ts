@@ -40,34 +40,46 @@ export function readHead(status: number, reason: string, raw: readonly Buffer[],
   const bodiless = options.method === "HEAD" || status === 204 || status === 304;
   const clean = scrubRaw(raw, options.scrub);
   const fields = responseFields(clean.raw, options.response, bodiless);
-  const values = (name: string): string[] => {
-    return fields.filter((_, at) => at % 2 === 1 && fields[at - 1]?.toLowerCase() === name);
-  };
-  const field = (name: string): string | null => values(name)[0] ?? null;
+  const { kept, names, codings, length } = apart(fields);
+  const field = (name: string): string | null => fields[2 * names.indexOf(name) + 1] ?? null;
   const contentType = (field("content-type") ?? "").toLowerCase();
-  const codings = values("content-encoding");
   const coding = codingOf(codings);
   return {
     status,
     reason: scrubText(reason, options.scrub),
-    fields: fields.filter((_, at) => !OF_THE_BODY.has(fields[at - (at % 2)]?.toLowerCase() ?? "")),
+    fields: kept,
     scrubbed: clean.count,
     contentType,
     field,
     coding,
     codings,
-    length: lengthOf(values("content-length")),
+    length,
     bodiless,
     binary: isBinary(contentType),
   };
 }
 
-/** Set anew when it is known what becomes of the body. */
-const OF_THE_BODY = new Set(["content-length", "content-encoding"]);
+interface Apart {
+  readonly kept: readonly string[];
+  /** Lower-case names of all fields. */
+  readonly names: readonly string[];
+  readonly codings: readonly string[];
+  readonly length: number | null;
+}
 
-function lengthOf(values: readonly string[]): number | null {
-  const [value = ""] = values;
-  return /^\d{1,15}$/.test(value) ? Number(value) : null;
+/** Sets length and coding of the body apart: they are set anew when it is known what becomes of it. */
+function apart(fields: readonly string[]): Apart {
+  const [kept, names, codings]: [string[], string[], string[]] = [[], [], []];
+  let length: string | null = null;
+  for (let at = 0; at < fields.length; at += 2) {
+    const [name = "", value = ""] = [fields[at], fields[at + 1]];
+    const lower = name.toLowerCase();
+    names.push(lower);
+    if (lower === "content-length") length ??= value;
+    else if (lower === "content-encoding") codings.push(value);
+    else kept.push(name, value);
+  }
+  return { kept, names, codings, length: length !== null && /^\d{1,15}$/.test(length) ? Number(length) : null };
 }
 
 /** Text that may hold a key anywhere, in contrast to formats in which every byte has its place. */

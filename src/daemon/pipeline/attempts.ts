@@ -103,7 +103,8 @@ export class Attempts {
 
   /** Null when it is to be tried again. */
   async #once(): Promise<Forwarded | null> {
-    const pass = await this.#enter();
+    const entered = this.#enter();
+    const pass = entered instanceof Promise ? await entered : entered;
     const current = this.#begin(pass);
     try {
       const token = this.#token();
@@ -118,7 +119,7 @@ export class Attempts {
   }
 
   /** Waits for the provider's limits where it has to; null on a route without a credential. */
-  async #enter(): Promise<Pass | null> {
+  #enter(): Pass | null | Promise<Pass | null> {
     const { liveLimits } = this.#deps;
     const { choice, identity } = this.#x;
     const { facts } = this.#call;
@@ -138,7 +139,7 @@ export class Attempts {
         },
         () => this.#x.clientGone(),
       );
-      return entered instanceof Promise ? await this.#waited(entered) : entered;
+      return entered instanceof Promise ? this.#waited(entered) : entered;
     } catch (error) {
       if (!others || !this.#next.instead()) throw error;
       return this.#enter();

@@ -92,7 +92,9 @@ class Breaker {
     if (this.#open !== null && trial !== this.#open) return;
     this.#open = null;
     this.#accuser = null;
-    this.#served = [{ client, atMs: nowMs }, ...this.#served.filter((one) => one.client !== client)].slice(0, 2);
+    const [newest, before] = this.#served;
+    const other = newest?.client === client ? before : newest;
+    this.#served = other === undefined ? [{ client, atMs: nowMs }] : [{ client, atMs: nowMs }, other];
     this.#note({ atMs: nowMs, client, failed: false });
   }
 

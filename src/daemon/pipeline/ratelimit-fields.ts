@@ -29,10 +29,22 @@ export function rateLimitFields(states: readonly LimitState[]): string[] {
   if (shown.length === 0) return [];
   return [
     "RateLimit-Policy",
-    shown.map(({ spec }) => policyItem(spec)).join(", "),
+    shown.map(({ spec }) => knownOf(spec).policy).join(", "),
     "RateLimit",
     shown.map(stateItem).join(", "),
   ];
+}
+
+/** What is the same in every answer, by limit. */
+const known = new WeakMap<LimitSpec, { readonly name: string; readonly policy: string }>();
+
+function knownOf(spec: LimitSpec): { readonly name: string; readonly policy: string } {
+  let texts = known.get(spec);
+  if (texts === undefined) {
+    texts = { name: quoted(spec.name), policy: policyItem(spec) };
+    known.set(spec, texts);
+  }
+  return texts;
 }
 
 function policyItem(spec: LimitSpec): string {
@@ -43,7 +55,7 @@ function policyItem(spec: LimitSpec): string {
 }
 
 function stateItem({ spec, remaining, resetMs }: LimitState): string {
-  const item = `${quoted(spec.name)};r=${Math.max(0, quotaUnits(spec, remaining))}`;
+  const item = `${knownOf(spec).name};r=${Math.max(0, quotaUnits(spec, remaining))}`;
   return resetMs === null ? item : `${item};t=${Math.ceil(resetMs / 1000)}`;
 }
 

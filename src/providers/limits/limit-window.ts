@@ -29,16 +29,25 @@ export interface AnswerClock {
   readonly aheadMs: number;
 }
 
+/** Reads the provider's `Date` only for answers that tell a time of its clock: most tell spans. */
+class LazyClock implements AnswerClock {
+  readonly nowMs: number;
+  readonly #field: LimitFields["field"];
+
+  constructor(field: LimitFields["field"], nowMs: number) {
+    this.nowMs = nowMs;
+    this.#field = field;
+  }
+
+  get aheadMs(): number {
+    const date = httpDate(this.#field("date"), this.nowMs);
+    return date === null || Math.abs(date - this.nowMs) <= MAX_SKEW_MS ? 0 : date - this.nowMs;
+  }
+}
+
 /** @param nowMs when the answer came */
 export function answerClock({ field }: LimitFields, nowMs: number): AnswerClock {
-  return {
-    nowMs,
-    // Most answers tell spans and never need it.
-    get aheadMs() {
-      const date = httpDate(field("date"), nowMs);
-      return date === null || Math.abs(date - nowMs) <= MAX_SKEW_MS ? 0 : date - nowMs;
-    },
-  };
+  return new LazyClock(field, nowMs);
 }
 
 /** Whether the answer comes from a cache (RFC 9111 section 5.1): what it says of limits is then old. */

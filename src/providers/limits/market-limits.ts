@@ -5,7 +5,9 @@ import { rateLimitList } from "./ratelimit-list.ts";
 import { toldTime, wholeNumber } from "./told-time.ts";
 
 /** `RateLimit-Limit` (draft -06 and older) and the many `X-RateLimit-Limit`, in the order in which they are believed. */
-const FAMILIES = ["ratelimit", "x-ratelimit", "x-rate-limit"] as const;
+const FAMILIES = ["ratelimit", "x-ratelimit", "x-rate-limit"].map((family) => {
+  return { limit: `${family}-limit`, remaining: `${family}-remaining`, reset: `${family}-reset` };
+});
 const BINANCE = /^x-(mbx-used-weight|mbx-order-count|sapi-used-ip-weight)-(\d{1,3})([smhd])$/;
 const INTERVAL_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
@@ -16,8 +18,9 @@ type Rules = LimitHeaders | null;
 export function standardLimits(fields: LimitFields, clock: AnswerClock, rules: Rules): LimitWindow[] {
   const listed = rateLimitList(fields, clock);
   if (listed.length > 0) return listed;
-  for (const family of FAMILIES) {
-    const names = { limit: `${family}-limit`, remaining: `${family}-remaining`, reset: `${family}-reset` };
+  for (const names of FAMILIES) {
+    // Most answers have none of them.
+    if (fields.field(names.limit) === null && fields.field(names.remaining) === null) continue;
     const window = namedLimit(fields, clock, { ...rules, ...names });
     if (window !== null) return [window];
   }
