@@ -64,20 +64,80 @@ export function readEscape(data: Buffer, at: number, found: Escape): number {
   return found.byte;
 }
 
-/** What escapes of wanted bytes begin with. */
-export interface Introducer {
-  readonly introducer: number;
-  /** 1 for each byte that may stand behind the introducer then. */
-  readonly second: Uint8Array;
+/**
+ * Finds where an escape of one of the wanted bytes may begin: by two bytes, because where introducers are everywhere
+ * (JSON inside JSON), most of their escapes stand for something else.
+ */
+export class EscapeStarts {
+  /** A bit for each introducer. */
+  readonly #first = new Uint8Array(256);
+  /** The bits of those introducers that the byte may stand behind. */
+  readonly #second = new Uint8Array(256);
+
+  constructor(wanted: ReadonlySet<number>) {
+    for (const [index, introducer] of INTRODUCERS.entries()) {
+      this.#first[introducer] = 1 << index;
+      for (const byte of secondBytes(introducer, wanted)) this.#second[byte] = (this.#second[byte] ?? 0) | (1 << index);
+    }
+  }
+
+  /** What the wanted bytes were must not be left in the table. */
+  wipe(): void {
+    this.#second.fill(0);
+  }
+
+  in(data: Buffer): StartsIn {
+    return new StartsIn(data, this.#first, this.#second);
+  }
 }
 
-/** With what an escape of one of the `wanted` bytes begins. */
-export function introducersOf(wanted: ReadonlySet<number>): Introducer[] {
-  return INTRODUCERS.map((introducer) => {
-    const second = new Uint8Array(256);
-    for (const byte of secondBytes(introducer, wanted)) second[byte] = 1;
-    return { introducer, second };
-  });
+/** The starts in one piece of data. */
+export class StartsIn {
+  readonly #data: Buffer;
+  readonly #first: Uint8Array;
+  readonly #second: Uint8Array;
+  /** By introducer: where the next one stands; past the end when there is none. */
+  readonly #introducers: number[] = INTRODUCERS.map(() => -1);
+
+  constructor(data: Buffer, first: Uint8Array, second: Uint8Array) {
+    this.#data = data;
+    this.#first = first;
+    this.#second = second;
+  }
+
+  /** The first start from `from` on and before `end`; -1 when there is none. `from` must never go back. */
+  next(from: number, end: number): number {
+    const first = this.#first;
+    const second = this.#second;
+    const data = this.#data;
+    const last = Math.min(end, data.length - 1);
+    let at = this.introducer(from);
+    if (at >= last) return -1;
+    for (let next = data[at] as number; at < last; at++) {
+      const byte = next;
+      next = data[at + 1] as number;
+      if (((first[byte] as number) & (second[next] as number)) !== 0) return at;
+    }
+    return -1;
+  }
+
+  /**
+   * The first introducer from `from` on, which must never go back; the length of the data when there is none. One
+   * native search for each of them, as far as it goes: in most data there are few.
+   */
+  introducer(from: number): number {
+    let nearest = this.#data.length;
+    for (let index = 0; index < INTRODUCERS.length; index++) {
+      let at = this.#introducers[index] as number;
+      if (at < from) {
+        at = this.#data.indexOf(INTRODUCERS[index] as number, from);
+        if (at === -1) at = this.#data.length;
+        this.#introducers[index] = at;
+      }
+      if (at < nearest) nearest = at;
+    }
+    return nearest;
+  }
 }
 
 function secondBytes(introducer: number, wanted: ReadonlySet<number>): number[] {

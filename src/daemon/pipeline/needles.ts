@@ -1,10 +1,10 @@
 import {
   type Escape,
+  EscapeStarts,
   INTRODUCERS,
-  type Introducer,
-  introducersOf,
   LONGEST_ESCAPE,
   readEscape,
+  type StartsIn,
   UNFINISHED,
 } from "./escapes.ts";
 import type { Form } from "./secret-forms.ts";
@@ -34,8 +34,10 @@ interface Place {
 const NOWHERE: readonly Place[] = [];
 /** Stands before the first byte of a sequence. */
 const NOTHING = 256;
-/** Distance up to which looking at each byte is faster than a call into native code. */
-const NEAR = 16;
+/** Bytes that are looked at one after the other before native code looks for the next introducer of an escape. */
+const STRETCH = 2048;
+/** Places for what two bytes a sequence begins with. */
+const STARTS = 4096;
 
 function pairOf(before: number, byte: number): number {
   return before * 256 + byte;
@@ -56,12 +58,14 @@ export class Needles {
   /** First sequence whose window ends with the block of a table place; others follow in `#next`; -1 ends. */
   readonly #head = new Int16Array(TABLE).fill(-1);
   readonly #next: Int16Array;
-  /** 1 for bytes that stand anywhere in a sequence. */
+  /** 1 for bytes that stand anywhere in a sequence, or in an escape. */
   readonly #member = new Uint8Array(256);
   /** 1 for bytes that begin a sequence. */
   readonly #first = new Uint8Array(256);
-  /** What an escape of one of our characters begins with. */
-  #introducers: readonly Introducer[] = [];
+  /** 1 for what two bytes a sequence begins with (`startOf`), so that few places are looked at more closely. */
+  readonly #starts = new Uint8Array(STARTS);
+  /** Where an escape of one of our characters may begin. */
+  #escapeStarts = new EscapeStarts(new Set());
   readonly #escape: Escape = { byte: 0, size: 0 };
   #wiped = false;
 
@@ -88,7 +92,9 @@ export class Needles {
   /** Zeroes the sequences and everything that was made of them. */
   wipe(): void {
     for (const sequence of this.#sequences) sequence.fill(0);
-    for (const table of [this.#shift, this.#head, this.#next, this.#member, this.#first, this.#escapes]) table.fill(0);
+    const tables = [this.#shift, this.#head, this.#next, this.#member, this.#first, this.#starts, this.#escapes];
+    for (const table of tables) table.fill(0);
+    this.#escapeStarts.wipe();
     this.#places.clear();
     this.#wiped = true;
   }
@@ -109,7 +115,7 @@ export class Needles {
     // A byte that no sequence has, and that begins no escape, ends every match.
     let from = length;
     const least = Math.max(0, length - this.longest);
-    while (from > least && this.#mayBeInside(data[from - 1] ?? 0)) from--;
+    while (from > least && this.#member[data[from - 1] ?? 0] === 1) from--;
     for (let start = from; start < length; start++) if (this.#mayBegin(data, start)) return start;
     return length;
   }
@@ -126,11 +132,13 @@ export class Needles {
       this.#next[index] = this.#head[last] ?? -1;
       this.#head[last] = index;
       this.#first[sequence[0] ?? 0] = 1;
+      this.#starts[startOf(sequence[0] ?? 0, sequence[1] ?? 0)] = 1;
       for (const byte of sequence) this.#member[byte] = 1;
     }
+    for (const byte of ESCAPING) this.#member[byte] = 1;
     for (const sequence of this.#escapable)
       for (let index = 0; index < sequence.length; index++) this.#place(sequence, index);
-    this.#introducers = introducersOf(new Set(this.#escapable.flatMap((sequence) => [...sequence])));
+    this.#escapeStarts = new EscapeStarts(new Set(this.#escapable.flatMap((sequence) => [...sequence])));
   }
 
   #place(sequence: Buffer, index: number): void {
@@ -178,18 +186,48 @@ export class Needles {
     return end;
   }
 
-  /** Matches that have at least one escape in them. */
+  /**
+   * Matches that have at least one escape in them. All bytes of a match are `#member`s, and it covers one of the places
+   * that are looked at; in most data no run of members is long enough to be one.
+   */
   #escaped(data: Buffer): Found[] | null {
     const found: Found[] = [];
-    for (const each of this.#introducers) this.#escapedBy(each, data, found);
+    const starts = this.#escapeStarts.in(data);
+    const member = this.#member;
+    const window = this.#window;
+    let until = 0;
+    for (let at = window - 1; at < data.length; at += window) {
+      if (at >= until) {
+        // No match that is still to be found begins before this.
+        const introducer = starts.introducer(at - window + 1);
+        if (introducer === data.length) break;
+        at = Math.max(at, introducer);
+        until = at + STRETCH;
+      }
+      if (member[data[at] as number] !== 1) continue;
+      const from = this.#runStart(data, at);
+      at = this.#runEnd(data, at);
+      if (at - from >= window) this.#escapedBetween(starts, data, from, at, found);
+    }
     return found.length === 0 ? null : merged(found, []);
   }
 
-  #escapedBy({ introducer, second }: Introducer, data: Buffer, found: Found[]): void {
-    for (let at = nextOf(introducer, data, 0); at !== -1; at = nextOf(introducer, data, at)) {
-      // Most escapes stand for something that no key has.
-      at = second[data[at + 1] as number] === 1 ? this.#take(data, at, found) : at + 1;
-    }
+  /** Where the members around `at` begin. */
+  #runStart(data: Buffer, at: number): number {
+    let start = at;
+    while (start > 0 && this.#member[data[start - 1] as number] === 1) start--;
+    return start;
+  }
+
+  /** Behind the last of the members around `at`. */
+  #runEnd(data: Buffer, at: number): number {
+    let end = at + 1;
+    while (end < data.length && this.#member[data[end] as number] === 1) end++;
+    return end;
+  }
+
+  #escapedBetween(starts: StartsIn, data: Buffer, from: number, end: number, found: Found[]): void {
+    for (let at = starts.next(from, end); at !== -1; at = starts.next(at, end)) at = this.#take(data, at, found);
   }
 
   /** Notes a match whose first escape is the one at `at`; returns where to look on. */
@@ -234,21 +272,25 @@ export class Needles {
     return end > 0 ? end : -1;
   }
 
-  #mayBeInside(byte: number): boolean {
-    return this.#member[byte] === 1 || isEscaping(byte);
-  }
-
   /** Whether what stands from `start` to the end is the beginning of a sequence. */
   #mayBegin(data: Buffer, start: number): boolean {
     const byte = data[start] ?? 0;
+    const next = data[start + 1];
+    if (!INTRODUCERS.includes(byte)) {
+      if (this.#first[byte] === 0) return false;
+      if (next !== undefined && this.#starts[startOf(byte, next)] === 0 && !INTRODUCERS.includes(next)) return false;
+    }
     if (this.#first[byte] === 1 && this.#sequences.some((sequence) => begins(data, start, sequence))) return true;
-    if (this.#first[byte] === 0 && !INTRODUCERS.includes(byte)) return false;
     return this.#escapable.some((sequence) => this.#follow(data, start, sequence, 0) === -1);
   }
 }
 
 function placeOf(bytes: Buffer, at: number): number {
   return ((bytes[at - 2] ?? 0) ^ ((bytes[at - 1] ?? 0) << 4) ^ ((bytes[at] ?? 0) << 6)) & (TABLE - 1);
+}
+
+function startOf(first: number, second: number): number {
+  return ((first << 5) ^ second) & (STARTS - 1);
 }
 
 function stands(data: Buffer, start: number, sequence: Buffer): boolean {
@@ -270,19 +312,8 @@ function standsBefore(data: Buffer, at: number, sequence: Buffer, count: number)
   return true;
 }
 
-/** In some data escapes are rare, in some there is one in every third byte. */
-function nextOf(introducer: number, data: Buffer, from: number): number {
-  const near = Math.min(data.length, from + NEAR);
-  for (let at = from; at < near; at++) if (data[at] === introducer) return at;
-  return near === data.length ? -1 : data.indexOf(introducer, near);
-}
-
-const ESCAPING = new Set(Buffer.from("%&\\#;0123456789abcdefABCDEFuxXlmptgqosinrdwbv", "latin1"));
-
 /** Bytes that escapes are written with. */
-function isEscaping(byte: number): boolean {
-  return ESCAPING.has(byte);
-}
+const ESCAPING = Buffer.from("%&\\#;0123456789abcdefABCDEFuxXlmptgqosinrdwbv", "latin1");
 
 /** In order, and of those that overlap the one that begins first, joined with the others. */
 function merged(one: readonly Found[], other: readonly Found[]): Found[] {

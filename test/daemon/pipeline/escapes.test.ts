@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import {
   type Escape,
-  introducersOf,
+  EscapeStarts,
+  INTRODUCERS,
   LONGEST_ESCAPE,
   readEscape,
   UNFINISHED,
@@ -69,12 +70,28 @@ test("what is no escape of one byte below 0x80 is none", () => {
 
 /** The two bytes with which an escape of `text` may begin. */
 function beginnings(text: string): string[] {
-  return introducersOf(new Set(Buffer.from(text))).flatMap(({ introducer, second }) =>
-    [...second.keys()].filter((byte) => second[byte] === 1).map((byte) => String.fromCharCode(introducer, byte)),
-  );
+  const starts = new EscapeStarts(new Set(Buffer.from(text)));
+  const pairs = INTRODUCERS.flatMap((introducer) => Array.from({ length: 128 }, (_, byte) => [introducer, byte]));
+  return pairs
+    .filter((pair) => starts.in(Buffer.from(pair)).next(0, 2) === 0)
+    .map((pair) => Buffer.from(pair).toString("latin1"));
 }
 
 test("every escape of a wanted byte begins as one of them does, and few others do", () => {
   for (const text of SPELLINGS) assert.ok(beginnings("/").includes(text.slice(0, 2)), text);
   assert.deepEqual(beginnings("a"), ["%6", "&#", "\\u", "\\x"]);
+});
+
+test("starts are found one after the other, between the places that are asked for, and not where data ends", () => {
+  const starts = new EscapeStarts(new Set(Buffer.from("a"))).in(Buffer.from("%61 %41%62&#97;x%", "latin1"));
+  const found: number[] = [];
+  for (let at = starts.next(0, 13); at !== -1; at = starts.next(at + 1, 13)) found.push(at);
+  assert.deepEqual(found, [0, 7, 10]);
+  assert.equal(starts.next(11, 17), -1);
+});
+
+test("once wiped, nothing tells what was wanted", () => {
+  const starts = new EscapeStarts(new Set(Buffer.from("a")));
+  starts.wipe();
+  assert.equal(starts.in(Buffer.from("%61")).next(0, 3), -1);
 });

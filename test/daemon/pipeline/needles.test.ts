@@ -68,6 +68,20 @@ test("a match is found at every place of every alignment, alone and several at o
   }
 });
 
+test("an escaped match is found wherever it stands in long data, whatever is around it", () => {
+  const needles = needlesFor("sk-Zq9-0123456789");
+  const escaped = "\\u0073k-Zq9%2d012345678&#57;";
+  // Without introducers, with them far apart and everywhere, in one run of bytes that keys have, and in many short ones.
+  const around = [" ", "k", "%", '\\"', "k9 ", "\u0001\u0002k%", `${" ".repeat(3000)}&${"k".repeat(700)}`];
+  for (const unit of around) {
+    const text = unit.repeat(Math.ceil(6000 / unit.length)).slice(0, 6000);
+    for (let at = 0; at < text.length; at += 41) {
+      const data = Buffer.from(`${text.slice(0, at)}.${escaped}.${text.slice(at)}`, "latin1");
+      assert.deepEqual(needles.search(data), [{ start: at + 1, end: at + 1 + escaped.length }], `${unit} ${at}`);
+    }
+  }
+});
+
 test("the keys of a credential with several fields are searched together", () => {
   const needles = needlesFor("PKABCDEFGHIJKLMNOP", "0123456789abcdefghijklmnopqrstuvwxyzABCD");
   assert.deepEqual(found(needles, "id=PKABCDEFGHIJKLMNOP&secret=0123456789abcdefghijklmnopqrstuvwxyzABCD!"), [
