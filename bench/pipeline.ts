@@ -30,25 +30,35 @@ import { Secret } from "../src/secret.ts";
 import { createVault } from "../src/store/create-vault.ts";
 import type { Credential } from "../src/store/credentials.ts";
 import { startUsageWriter } from "../src/store/usage.ts";
-import { HOST, POLICY, POLICY_WITHOUT_KEY, PROVIDER, PROVIDER_WITHOUT_KEY } from "./fixture.ts";
+import { HOST, POLICY, POLICY_UNSCRUBBED, POLICY_WITHOUT_KEY, PROVIDER, PROVIDER_WITHOUT_KEY } from "./fixture.ts";
+
+/** `keyless`: the same provider without a key to inject. `unscrubbed`: with one, and its answers pass unsearched. */
+const VARIANTS = {
+  keyed: { policy: POLICY, provider: PROVIDER },
+  keyless: { policy: POLICY_WITHOUT_KEY, provider: PROVIDER_WITHOUT_KEY },
+  unscrubbed: { policy: POLICY_UNSCRUBBED, provider: PROVIDER },
+} as const;
+export type PipelineVariant = keyof typeof VARIANTS;
 
 /**
  * What sidekey's own stages cost for one request, without Node's HTTP server, undici, TLS and the kernel: microseconds
- * per exchange from the parsed head to the recorded outcome. The wire is a stub that answers at once.
- * @param withSecret false: the same provider without a key to inject
+ * per exchange from the parsed head to the recorded outcome. The wire is a stub that answers at once, with 1 KB of JSON.
  */
-export async function pipelineCost(exchanges: number, withSecret = true): Promise<number> {
+export async function pipelineCost(exchanges: number, variant: PipelineVariant = "keyed"): Promise<number> {
   const dir = mkdtempSync(join(tmpdir(), "sidekey-bench-"));
   const vault = await createVault(dir, { kind: "file", path: join(dir, "root.key") });
   const { token } = vault.addClientToken("app", {}, "bench");
-  const provider = parseProvider(withSecret ? PROVIDER : PROVIDER_WITHOUT_KEY, "bench.yaml");
+  const provider = parseProvider(VARIANTS[variant].provider, "bench.yaml");
   const { snapshot } = compilePolicy(
-    parsePolicy(withSecret ? POLICY : POLICY_WITHOUT_KEY, "policy.yaml"),
+    parsePolicy(VARIANTS[variant].policy, "policy.yaml"),
     { providers: new Map([["bench", provider]]) },
     { credentials: new Map([["bench-main", { provider: "bench", environment: "live" }]]), clients: new Set(["app"]) },
     "bench",
   );
-  const secrets = new SecretPool(() => new Map([["api_key", Secret.copyOf(Buffer.from("sk-bench-key"))]]), 5_000);
+  const secrets = new SecretPool(
+    () => new Map([["api_key", Secret.copyOf(Buffer.from(`sk-bench-${"k7Qz".repeat(6)}`))]]),
+    5_000,
+  );
   const usage = startUsageWriter(join(dir, "usage.db"), { maxQueue: exchanges });
   const sinks = {
     usage,
@@ -183,8 +193,18 @@ const stubDownstream: Downstream = {
   },
 };
 
-const ANSWER = ["Content-Type", "application/json", "Content-Length", "2"].map((text) => Buffer.from(text));
-const BODY = Buffer.from("{}");
+const BODY = Buffer.alloc(1024, '{"symbol":"AAPL","price":187.44,"volume":51005900,"name":"Apple Inc."},', "latin1");
+const ANSWER = [
+  ["Date", "Sat, 28 Nov 2026 05:00:00 GMT"],
+  ["Content-Type", "application/json; charset=utf-8"],
+  ["Content-Length", String(BODY.length)],
+  ["Cache-Control", "no-cache"],
+  ["X-RateLimit-Limit", "300"],
+  ["X-RateLimit-Remaining", "299"],
+  ["X-Request-Id", "8b1c8f8e-5a43-4d0e-9a38-0f6ed1b4c7a1"],
+  ["Strict-Transport-Security", "max-age=31536000"],
+  ["Vary", "Origin"],
+].flatMap((field) => field.map((text) => Buffer.from(text)));
 
 /** Looks like a verified socket to the splice, and drops what it is given. */
 const stubSocket = {

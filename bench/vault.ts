@@ -85,7 +85,7 @@ async function* useRows(vault: Vault, quick: boolean): AsyncGenerator<string> {
   let [withKey, without] = [Number.POSITIVE_INFINITY, Number.POSITIVE_INFINITY];
   for (let n = 0; n < rounds; n++) {
     withKey = Math.min(withKey, await pipelineCost(exchanges));
-    without = Math.min(without, await pipelineCost(exchanges, false));
+    without = Math.min(without, await pipelineCost(exchanges, "keyless"));
   }
   const added = (withKey - without).toFixed(1);
   yield `warm use            ${added} us added to a request   (goal <= 5; ${(withKey / without).toFixed(2)} times one without a key)`;

@@ -97,7 +97,7 @@ export class StartsIn {
   readonly #first: Uint8Array;
   readonly #second: Uint8Array;
   /** By introducer: where the next one stands; past the end when there is none. */
-  readonly #introducers: number[] = INTRODUCERS.map(() => -1);
+  readonly #introducers = [-1, -1, -1];
 
   constructor(data: Buffer, first: Uint8Array, second: Uint8Array) {
     this.#data = data;

@@ -102,7 +102,7 @@ export class Needles {
   /** All matches in order, none inside another. Null when there is none, which is the common case. */
   search(data: Buffer): Found[] | null {
     if (this.#wiped) throw new Error("internal: the sequences to search for have been wiped");
-    if (this.empty) return null;
+    if (this.empty || data.length < this.#window) return null;
     const literal = this.#literal(data);
     const escaped = this.#escaped(data);
     if (literal === null || escaped === null) return literal ?? escaped;

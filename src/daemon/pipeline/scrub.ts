@@ -98,7 +98,6 @@ export class Scrubber {
 
 /** All at once, for what is whole: a header's value, a reason phrase. Null when nothing was found. */
 export function scrubWhole(bytes: Buffer, needles: Needles, replacement: Buffer): Buffer | null {
-  const scrubber = new Scrubber({ needles, replacement, sameLength: false });
-  const pieces = scrubber.push(bytes, true);
-  return scrubber.count === 0 ? null : Buffer.concat(pieces);
+  if (needles.search(bytes) === null) return null;
+  return Buffer.concat(new Scrubber({ needles, replacement, sameLength: false }).push(bytes, true));
 }
