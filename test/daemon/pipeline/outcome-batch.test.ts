@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Outcome } from "../../../src/daemon/pipeline/exchange.ts";
 import { OutcomeBatch } from "../../../src/daemon/pipeline/outcome-batch.ts";
+import { NOTHING_SPENT } from "../../../src/daemon/pipeline/settle.ts";
 import { pause } from "../../support/running-sidekey.ts";
 
 function outcome(id: string): Outcome {
@@ -21,19 +22,13 @@ function outcome(id: string): Outcome {
     status: 200,
     outcome: "ok",
     reason: null,
-    meaning: null,
     bytesUp: 0,
     bytesDown: 0,
     totalMs: 1,
     upstreamMs: null,
     waitMs: 0,
     attempts: 0,
-    operation: null,
-    usage: null,
-    costNano: null,
-    unpriced: false,
-    priceTable: null,
-    limits: null,
+    ...NOTHING_SPENT,
     scrubbed: 0,
   };
 }

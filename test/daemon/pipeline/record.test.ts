@@ -4,6 +4,7 @@ import type { RequestLine } from "../../../src/daemon/log.ts";
 import type { EndedRequest } from "../../../src/daemon/metrics-traffic.ts";
 import type { Outcome } from "../../../src/daemon/pipeline/exchange.ts";
 import { recordOutcome } from "../../../src/daemon/pipeline/record.ts";
+import { NOTHING_SPENT } from "../../../src/daemon/pipeline/settle.ts";
 import type { UsageFigure } from "../../../src/providers/usage/usage.ts";
 import type { UsageRecord } from "../../../src/store/usage-record.ts";
 
@@ -23,19 +24,13 @@ const outcome: Outcome = {
   status: 200,
   outcome: "ok",
   reason: null,
-  meaning: null,
   bytesUp: 10,
   bytesDown: 20,
   totalMs: 50.5,
   upstreamMs: 40,
   waitMs: 10,
   attempts: 1,
-  operation: null,
-  usage: null,
-  costNano: null,
-  unpriced: false,
-  priceTable: null,
-  limits: null,
+  ...NOTHING_SPENT,
   scrubbed: 0,
 };
 

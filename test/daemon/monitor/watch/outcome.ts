@@ -1,4 +1,5 @@
 import type { Outcome } from "../../../../src/daemon/pipeline/exchange.ts";
+import { NOTHING_SPENT } from "../../../../src/daemon/pipeline/settle.ts";
 
 /** An exchange that went well, with changes. */
 export function outcomeOf(changes: Partial<Outcome> = {}): Outcome {
@@ -18,19 +19,13 @@ export function outcomeOf(changes: Partial<Outcome> = {}): Outcome {
     status: 200,
     outcome: "ok",
     reason: null,
-    meaning: null,
     bytesUp: 0,
     bytesDown: 0,
     totalMs: 5,
     upstreamMs: 4,
     waitMs: 0,
     attempts: 1,
-    operation: null,
-    usage: null,
-    costNano: null,
-    unpriced: false,
-    priceTable: null,
-    limits: null,
+    ...NOTHING_SPENT,
     scrubbed: 0,
     ...changes,
   };
