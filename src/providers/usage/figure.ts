@@ -19,6 +19,11 @@ export function tokensInBytes(bytes: number): number {
   return Math.ceil(bytes / BYTES_PER_TOKEN);
 }
 
+/** Output that so many bytes of an answer are, about; no more than the request allows. */
+export function outputIn({ atMost }: RequestFacts, bytes: number): number {
+  return Math.min(tokensInBytes(bytes), atMost?.output ?? Number.POSITIVE_INFINITY);
+}
+
 /** What is left out of the figure is as for a call that used one request and nothing else. */
 export function figureOf(facts: RequestFacts, told: Partial<UsageFigure>): UsageFigure {
   return {
