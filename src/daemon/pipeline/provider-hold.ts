@@ -9,6 +9,8 @@ const BACKOFF_JITTER = 0.25;
 const MAX_JITTER_MS = 1_000;
 const JITTER_SHARE = 0.1;
 const MAX_DOUBLINGS = 6;
+/** Told times are whole, our clock is finer: less than this is nothing to wait for. */
+const LEAST_TOLD_MS = 1;
 
 /**
  * Refusals by a limit, if the answer says when to come back; a 429 always is one. Binance bans with 418, Anthropic is
@@ -62,7 +64,7 @@ export class ProviderHold {
       this.#refusals += 1;
       this.#beganAt = latest;
     }
-    const lengthMs = retryAtMs !== null && retryAtMs > nowMs ? retryAtMs - nowMs : null;
+    const lengthMs = retryAtMs !== null && retryAtMs - nowMs >= LEAST_TOLD_MS ? retryAtMs - nowMs : null;
     const untilMs = nowMs + (lengthMs === null ? this.#backoffMs(random) : lengthMs + jitterMs(lengthMs, random));
     this.#extendedAt = latest;
     if (untilMs <= this.#untilMs) return;

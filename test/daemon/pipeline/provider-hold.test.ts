@@ -45,6 +45,8 @@ test("told nothing, or that there is nothing to wait for, it backs off: 1 s, dou
     const waits = Array.from({ length: 9 }, (_, n) => refuse(hold, n, NOW + n * 100_000, retryAtMs));
     assert.deepEqual(waits, [1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 48_000, 48_000, 48_000]);
   }
+  // Told to the millisecond, while our clock is finer.
+  assert.equal(refuse(new ProviderHold(), 1, NOW + 0.3, NOW + 1), 1_000);
   const random = new ProviderHold();
   const waits = Array.from({ length: 9 }, (_, n) => refuse(random, n, NOW + n * 100_000, null, 1));
   assert.deepEqual([waits[0], waits.at(-1)], [1_250, 60_000]);
