@@ -1,0 +1,209 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { gzipSync } from "node:zlib";
+import { Agent, type Dispatcher, EnvHttpProxyAgent, install, ProxyAgent } from "undici";
+import { type RunningSidekey, startSidekey } from "../support/running-sidekey.ts";
+import { type StandIn, type StandInAnswer, type StandInHandler, startStandIn } from "../support/stand-in.ts";
+import { selectUsage } from "../support/usage-fixture.ts";
+
+/** An SDK's calls, once straight to a stand-in provider and once in each way through sidekey. */
+
+// SDKs take FormData and Response from the global scope, and dispatchers fit the fetch of their own package only.
+install();
+
+/** One way from an SDK to its provider. */
+export interface Way {
+  readonly name: string;
+  /** What stands before the path that the provider documents. */
+  readonly origin: string;
+  /** What the SDK is told is its key. */
+  readonly key: string;
+  readonly fetch: typeof globalThis.fetch;
+}
+
+/** What one usage record says. */
+export interface Used {
+  readonly operation: string | null;
+  readonly model: string | null;
+  readonly quality: string;
+  readonly partial: boolean;
+  /** Without the request itself, which is always one. */
+  readonly units: Readonly<Record<string, number>>;
+  /** Nano-dollars. */
+  readonly cost: number | null;
+}
+
+/** Some calls of an SDK, with the usage records that they leave. */
+export interface Calls<Client> {
+  readonly name: string;
+  readonly call: (client: Client, way: Way) => Promise<unknown>;
+  readonly used: readonly Used[];
+}
+
+export interface ProviderUnderTest {
+  /** In the catalog; the route is called like it. */
+  readonly id: string;
+  readonly host: string;
+  readonly key: string;
+  readonly handler: StandInHandler;
+  readonly prices: string;
+  /** Whether answers are compressed for those who take it. */
+  readonly gzip?: boolean;
+  /** Appended to the route's map. */
+  readonly route?: string;
+}
+
+export interface SdkScene {
+  readonly standIn: StandIn;
+  readonly sidekey: RunningSidekey;
+  readonly direct: Way;
+  readonly through: readonly Way[];
+  /** Waits until sidekey has recorded `count` calls, stops it, and returns the records in order. */
+  records(count: number): Promise<Used[]>;
+}
+
+export async function startSdkScene(t: TestContext, provider: ProviderUnderTest): Promise<SdkScene> {
+  const { id, host, key, handler, prices, route = "" } = provider;
+  const standIn = await startStandIn(t, {
+    hostnames: [host],
+    requireKey: (request) => request.bytes.includes(key),
+    handler: provider.gzip ? gzipped(handler) : handler,
+  });
+  const sidekey = await startSidekey(t, {
+    policy: `version: 1
+clients: { app: { token: true } }
+routes:
+  ${id}: { provider: ${id}, hosts: [${host}], credentials: [main], clients: [app]${route} }
+`,
+    credentials: { main: { provider: id, hosts: [host], fields: { api_key: key } } },
+    hosts: { [host]: { port: standIn.port, caPem: standIn.caPem } },
+    prices,
+  });
+  return {
+    standIn,
+    sidekey,
+    direct: straight(t, provider, standIn),
+    through: waysThrough(t, provider, sidekey),
+    records: (count) => recordsOf(sidekey, count),
+  };
+}
+
+/** Checks that every call gives the same in every way, and leaves the records that it should; returns what was given. */
+export async function sameEveryWay<Client>(
+  scene: SdkScene,
+  clientOf: (way: Way) => Client,
+  calls: readonly Calls<Client>[],
+): Promise<Record<string, unknown>> {
+  const direct = clientOf(scene.direct);
+  const results: Record<string, unknown> = {};
+  for (const { name, call } of calls) results[name] = await call(direct, scene.direct);
+  let recorded = 0;
+  for (const way of scene.through) {
+    const client = clientOf(way);
+    for (const { name, call, used } of calls) {
+      assert.deepEqual(await call(client, way), results[name], `${way.name}: ${name}`);
+      recorded += used.length;
+      // One after another, so that the records are in the order of the calls.
+      assert.equal((await scene.sidekey.requestsLogged(recorded)).length, recorded, `${way.name}: ${name}`);
+    }
+  }
+  const named = (way: Way) => calls.flatMap(({ name, used }) => used.map((each) => [way.name, name, each]));
+  const records = await scene.records(recorded);
+  const expected = scene.through.flatMap(named);
+  assert.deepEqual(
+    records.map((record, at) => [expected[at]?.[0], expected[at]?.[1], record]),
+    expected,
+  );
+  assert.deepEqual([...scene.standIn.problems, ...scene.standIn.handshakeErrors], []);
+  return results;
+}
+
+/** The record of a call that nothing was used by. */
+export function unused(operation: string, model: string | null = null): Used {
+  return { operation, model, quality: "none", partial: false, units: {}, cost: 0 };
+}
+
+export function exactly(operation: string, model: string, units: Used["units"], cost: number): Used {
+  return { operation, model, quality: "exact", partial: false, units, cost };
+}
+
+function straight(t: TestContext, { host, key }: ProviderUnderTest, standIn: StandIn): Way {
+  const lookup = (_host: string, _options: unknown, found: (error: null, to: object[]) => void): void =>
+    found(null, [{ address: "127.0.0.1", family: 4 }]);
+  const dispatcher = new Agent({ connect: { ca: standIn.caPem, lookup: lookup as never } });
+  const origin = `https://${host}:${standIn.port}`;
+  return { name: "direct", origin, key, fetch: fetchBy(t, dispatcher) };
+}
+
+function waysThrough(t: TestContext, { id, host, key }: ProviderUnderTest, sidekey: RunningSidekey): Way[] {
+  const proxyUrl = sidekey.proxyUrl("app");
+  const token = sidekey.tokens.app ?? "";
+  const requestTls = { ca: sidekey.caPem };
+  const placeholder = `${key.slice(0, 3)}placeholder`;
+  const proxied = { origin: `https://${host}`, key: placeholder };
+  const authorization = `Basic ${Buffer.from(`app:${token}`).toString("base64")}`;
+  const proxy = new ProxyAgent({
+    uri: `http://127.0.0.1:${sidekey.port}`,
+    token: authorization,
+    requestTls,
+    allowH2: false,
+  });
+  const environment = new EnvHttpProxyAgent({ httpsProxy: proxyUrl, httpProxy: proxyUrl, noProxy: "", requestTls });
+  return [
+    { name: "base URL", origin: `http://127.0.0.1:${sidekey.port}/${id}`, key: token, fetch: fetchBy(t, new Agent()) },
+    { name: "proxy", ...proxied, fetch: fetchBy(t, proxy) },
+    { name: "proxy by environment", ...proxied, fetch: fetchBy(t, environment) },
+  ];
+}
+
+function fetchBy(t: TestContext, dispatcher: Dispatcher): typeof globalThis.fetch {
+  t.after(() => dispatcher.destroy());
+  const by = (input: string | URL | Request, init?: RequestInit) =>
+    globalThis.fetch(input, { ...init, dispatcher } as object as RequestInit);
+  // Clients look here for the class that belongs to the fetch.
+  return Object.assign(by, { Response: globalThis.Response });
+}
+
+async function recordsOf(sidekey: RunningSidekey, count: number): Promise<Used[]> {
+  await sidekey.requestsLogged(count);
+  await sidekey.daemon.stop();
+  const sql = "SELECT operation, model, quality, partial, units, cost_nano AS cost FROM usage ORDER BY id";
+  interface Row extends Omit<Used, "partial" | "units"> {
+    readonly partial: number;
+    readonly units: string | null;
+  }
+  return selectUsage<Row>(join(sidekey.dataDir, "usage.db"), sql).map(({ units, partial, ...row }) => {
+    const { request: _, ...others } = JSON.parse(units ?? "{}") as Record<string, number>;
+    return { ...row, partial: partial === 1, units: others };
+  });
+}
+
+/** Compresses what the handler answers, in pieces that ignore where anything ends. */
+function gzipped(handler: StandInHandler): StandInHandler {
+  return async (request, socket) => {
+    const answer = (await handler(request, socket)) ?? undefined;
+    const takes = request.values("accept-encoding").join().includes("gzip");
+    if (!takes || answer === undefined || typeof answer === "string" || answer instanceof Uint8Array) return answer;
+    const bytes = gzipSync(await bodyOf(answer));
+    const isStream =
+      answer.body !== undefined && typeof answer.body !== "string" && !(answer.body instanceof Uint8Array);
+    return {
+      ...answer,
+      headers: { ...answer.headers, "content-encoding": "gzip" },
+      body: isStream ? piecesOf(bytes) : bytes,
+    };
+  };
+}
+
+async function bodyOf({ body = "" }: Extract<StandInAnswer, { status?: number }>): Promise<Buffer> {
+  if (typeof body === "string") return Buffer.from(body, "latin1");
+  if (body instanceof Uint8Array) return Buffer.from(body);
+  const parts: Buffer[] = [];
+  for await (const part of body) parts.push(typeof part === "string" ? Buffer.from(part, "latin1") : Buffer.from(part));
+  return Buffer.concat(parts);
+}
+
+function* piecesOf(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += 61) yield bytes.subarray(at, at + 61);
+}
