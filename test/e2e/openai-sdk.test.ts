@@ -1,43 +1,12 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
-import { type TestContext, test } from "node:test";
+import { test } from "node:test";
 import OpenAI from "openai";
-import { openAiAnswer } from "./openai-answers.ts";
-import { type Calls, exactly, type SdkScene, sameEveryWay, startSdkScene, type Way } from "./sdk-scene.ts";
+import { CHAT, openAiProvider, RESPONSE } from "./openai-provider.ts";
+import { type Calls, sameEveryWay, startSdkScene, type Way } from "./sdk-scene.ts";
 
 const TIMEOUT = { timeout: 60_000 };
-const HOST = "api.openai.com";
-const KEY = `sk-${randomBytes(24).toString("hex")}`;
 const MODEL = "gpt-4o";
-/** What the provider says has answered. */
-const ANSWERED = "gpt-4o-2024-08-06";
 const MESSAGES = [{ role: "user" as const, content: "grüße" }];
-
-const PRICES = `version: 1
-table: test
-providers:
-  openai:
-    models:
-      - { names: ["gpt-4o*"], prices: [{ from: 2020-01-01, input: 2.5, cached_input: 1.25, output: 10 }] }
-`;
-
-/** Nano-dollars by the token, as in the prices above. */
-const CHAT = exactly(
-  "chat",
-  ANSWERED,
-  { input: 93, cached_input: 1024, output: 34, reasoning: 12 },
-  93 * 2500 + 1024 * 1250 + 46 * 10_000,
-);
-const RESPONSE = exactly(
-  "responses",
-  ANSWERED,
-  { input: 200, cached_input: 128, output: 32, reasoning: 20 },
-  200 * 2500 + 128 * 1250 + 52 * 10_000,
-);
-
-function scene(t: TestContext, gzip: boolean): Promise<SdkScene> {
-  return startSdkScene(t, { id: "openai", host: HOST, key: KEY, handler: openAiAnswer, prices: PRICES, gzip });
-}
 
 function clientOf({ origin, key, fetch }: Way): OpenAI {
   return new OpenAI({ baseURL: `${origin}/v1`, apiKey: key, fetch, maxRetries: 0 });
@@ -138,7 +107,7 @@ for (const gzip of [false, true]) {
   const coding = gzip ? "with gzip" : "without a coding";
 
   test(`chats ${coding}: the SDK gets through sidekey what it gets without it`, TIMEOUT, async (t) => {
-    const results = await sameEveryWay(await scene(t, gzip), clientOf, CHATS);
+    const results = await sameEveryWay(await startSdkScene(t, { ...openAiProvider, gzip }), clientOf, CHATS);
     const [plain, asked] = [results.stream, results["stream with usage"]] as { usage?: object | null }[][];
     assert.ok(
       plain?.every((chunk) => !("usage" in chunk)),
@@ -153,7 +122,7 @@ for (const gzip of [false, true]) {
   });
 
   test(`responses ${coding}: the SDK gets through sidekey what it gets without it`, TIMEOUT, async (t) => {
-    const results = await sameEveryWay(await scene(t, gzip), clientOf, RESPONSES);
+    const results = await sameEveryWay(await startSdkScene(t, { ...openAiProvider, gzip }), clientOf, RESPONSES);
     const { final, events } = results.helper as { final: OpenAI.Responses.Response; events: unknown[] };
     assert.deepEqual([final.output_text, final.usage?.total_tokens], ["Grüße aus München — 日本 ✓", 380]);
     assert.equal(events.length, (results.stream as unknown[]).length);
