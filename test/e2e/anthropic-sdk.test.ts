@@ -1,54 +1,16 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
 import { test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
-import { anthropicAnswer, TEXT } from "./anthropic-answers.ts";
-import {
-  type Calls,
-  exactly,
-  type ProviderUnderTest,
-  sameEveryWay,
-  startSdkScene,
-  unused,
-  type Way,
-} from "./sdk-scene.ts";
+import { TEXT } from "./anthropic-answers.ts";
+import { anthropicClient, anthropicProvider, MESSAGE } from "./anthropic-provider.ts";
+import { type Calls, sameEveryWay, startSdkScene, unused } from "./sdk-scene.ts";
 
 const TIMEOUT = { timeout: 60_000 };
 
-const PRICES = `version: 1
-table: test
-providers:
-  anthropic:
-    models:
-      - names: ["claude-*"]
-        prices: [{ from: 2020-01-01, input: 3, cached_input: 0.3, cache_write: 3.75, cache_write_1h: 6, output: 15 }]
-`;
-
-const provider: ProviderUnderTest = {
-  id: "anthropic",
-  host: "api.anthropic.com",
-  key: `sk-ant-api03-${randomBytes(54).toString("hex")}`,
-  handler: anthropicAnswer,
-  prices: PRICES,
-};
-
 const MODEL = "claude-sonnet-5-5";
 const ASKED = { model: MODEL, max_tokens: 4096, messages: [{ role: "user" as const, content: "grüße" }] };
-const INPUT = { input: 472, cached_input: 1000, cache_write: 200, cache_write_1h: 100 };
-const INPUT_COST = 472 * 3000 + 1000 * 300 + 200 * 3750 + 100 * 6000;
-const MESSAGE = exactly(
-  "messages",
-  "claude-sonnet-5-5-20260901",
-  { ...INPUT, output: 69, reasoning: 20 },
-  INPUT_COST + 89 * 15_000,
-);
-
 const TOOLS = [{ name: "get_weather", input_schema: { type: "object" as const, properties: {} } }];
 const EVERYTHING = { tools: TOOLS, thinking: { type: "enabled" as const, budget_tokens: 1024 } };
-
-function clientOf({ origin, key, fetch }: Way): Anthropic {
-  return new Anthropic({ baseURL: origin, apiKey: key, fetch, maxRetries: 0 });
-}
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
@@ -129,7 +91,11 @@ for (const gzip of [false, true]) {
   const coding = gzip ? "with gzip" : "without a coding";
 
   test(`messages ${coding}: the SDK gets through sidekey what it gets without it`, TIMEOUT, async (t) => {
-    const results = await sameEveryWay(await startSdkScene(t, { ...provider, gzip }), clientOf, MESSAGES);
+    const results = await sameEveryWay(
+      await startSdkScene(t, { ...anthropicProvider, gzip }),
+      anthropicClient,
+      MESSAGES,
+    );
     const { final, text } = results["helper with everything"] as { final: Anthropic.Message; text: string };
     assert.equal(text, TEXT);
     assert.deepEqual(
@@ -143,14 +109,16 @@ for (const gzip of [false, true]) {
 }
 
 test("counting and batches are free, and pages follow each other", TIMEOUT, async (t) => {
-  const results = await sameEveryWay(await startSdkScene(t, provider), clientOf, OTHERS);
+  const results = await sameEveryWay(await startSdkScene(t, anthropicProvider), anthropicClient, OTHERS);
   assert.deepEqual(results.count, { input_tokens: 2095 });
   assert.equal((results.batches as unknown[]).length, 5);
 });
 
 for (const status of [400, 529, 500, 429, 401]) {
   test(`a ${status} is the same error of the SDK, and used nothing`, TIMEOUT, async (t) => {
-    const results = await sameEveryWay(await startSdkScene(t, provider), clientOf, [statusFailure(status)]);
+    const results = await sameEveryWay(await startSdkScene(t, anthropicProvider), anthropicClient, [
+      statusFailure(status),
+    ]);
     assert.equal((results[status] as unknown[])[1], status);
   });
 }

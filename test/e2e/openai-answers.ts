@@ -24,7 +24,7 @@ const CHAT = {
   system_fingerprint: "fp_fc9f1d7035",
 };
 
-export const CHAT_USAGE = {
+const CHAT_USAGE = {
   prompt_tokens: 1117,
   completion_tokens: 46,
   total_tokens: 1163,
@@ -46,7 +46,8 @@ function document(value: unknown, status = 200, fields: Readonly<Record<string, 
 }
 
 const POSTED: Readonly<Record<string, (body: Body) => StandInAnswer>> = {
-  "/v1/chat/completions": (body) => (body.stream === true ? chatStream(body) : document(chatCompletion())),
+  "/v1/chat/completions": (body) =>
+    body.stream === true ? eventStream(chatEvents(body), "data: [DONE]\n\n") : document(chatCompletion()),
   "/v1/responses": (body) =>
     body.stream === true ? eventStream(responseEvents()) : document(responseAnswer("completed")),
   "/v1/embeddings": embeddings,
@@ -132,7 +133,7 @@ const TOOL_DELTAS = [
 ];
 
 /** With `include_usage` every chunk has a usage, and one more comes before the end. */
-export function chatStream(body: Body, last = "data: [DONE]\n\n"): StandInAnswer {
+export function chatEvents(body: Body): { data: object }[] {
   const asked = (body.stream_options as { include_usage?: boolean } | undefined)?.include_usage === true;
   const chunk = (choices: readonly object[], usage: object | null) => ({
     data: {
@@ -146,12 +147,11 @@ export function chatStream(body: Body, last = "data: [DONE]\n\n"): StandInAnswer
   });
   const choice = (delta: object, finish: string | null) => [{ index: 0, delta, logprobs: null, finish_reason: finish }];
   const deltas = body.tools === undefined ? TEXT_DELTAS : TOOL_DELTAS;
-  const events = [
+  return [
     ...deltas.map((delta) => chunk(choice(delta, null), null)),
     chunk(choice({}, body.tools === undefined ? "stop" : "tool_calls"), null),
     ...(asked ? [chunk([], CHAT_USAGE)] : []),
   ];
-  return eventStream(events, last);
 }
 
 /** 1536 numbers, as base64 of little-endian floats when asked like that, which the SDK does. */
@@ -181,7 +181,7 @@ function images(): StandInAnswer {
   });
 }
 
-export const SPEECH = Buffer.from(Array.from({ length: 5000 }, (_, at) => (at * 31 + (at >> 5)) & 0xff));
+const SPEECH = Buffer.from(Array.from({ length: 5000 }, (_, at) => (at * 31 + (at >> 5)) & 0xff));
 
 function transcription(request: ReceivedRequest): StandInAnswer {
   const { name, size, sha256 } = uploadedFile(request);

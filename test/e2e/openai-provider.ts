@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
+import OpenAI from "openai";
 import { openAiAnswer } from "./openai-answers.ts";
-import { exactly, type ProviderUnderTest } from "./sdk-scene.ts";
+import { exactly, type ProviderUnderTest, type Way } from "./sdk-scene.ts";
 
 /** What the provider says has answered when `gpt-4o` was asked for. */
 const ANSWERED = "gpt-4o-2024-08-06";
@@ -40,3 +41,7 @@ export const RESPONSE = exactly(
   { input: 200, cached_input: 128, output: 32, reasoning: 20 },
   200 * 2500 + 128 * 1250 + 52 * 10_000,
 );
+
+export function openAiClient({ origin, key, fetch }: Way): OpenAI {
+  return new OpenAI({ baseURL: `${origin}/v1`, apiKey: key, fetch, maxRetries: 0 });
+}

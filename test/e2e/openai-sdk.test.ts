@@ -1,16 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import OpenAI from "openai";
-import { CHAT, openAiProvider, RESPONSE } from "./openai-provider.ts";
-import { type Calls, sameEveryWay, startSdkScene, type Way } from "./sdk-scene.ts";
+import type OpenAI from "openai";
+import { CHAT, openAiClient, openAiProvider, RESPONSE } from "./openai-provider.ts";
+import { type Calls, sameEveryWay, startSdkScene } from "./sdk-scene.ts";
 
 const TIMEOUT = { timeout: 60_000 };
 const MODEL = "gpt-4o";
 const MESSAGES = [{ role: "user" as const, content: "grüße" }];
-
-function clientOf({ origin, key, fetch }: Way): OpenAI {
-  return new OpenAI({ baseURL: `${origin}/v1`, apiKey: key, fetch, maxRetries: 0 });
-}
 
 async function all<T>(items: AsyncIterable<T>): Promise<T[]> {
   const list: T[] = [];
@@ -107,7 +103,7 @@ for (const gzip of [false, true]) {
   const coding = gzip ? "with gzip" : "without a coding";
 
   test(`chats ${coding}: the SDK gets through sidekey what it gets without it`, TIMEOUT, async (t) => {
-    const results = await sameEveryWay(await startSdkScene(t, { ...openAiProvider, gzip }), clientOf, CHATS);
+    const results = await sameEveryWay(await startSdkScene(t, { ...openAiProvider, gzip }), openAiClient, CHATS);
     const [plain, asked] = [results.stream, results["stream with usage"]] as { usage?: object | null }[][];
     assert.ok(
       plain?.every((chunk) => !("usage" in chunk)),
@@ -122,7 +118,7 @@ for (const gzip of [false, true]) {
   });
 
   test(`responses ${coding}: the SDK gets through sidekey what it gets without it`, TIMEOUT, async (t) => {
-    const results = await sameEveryWay(await startSdkScene(t, { ...openAiProvider, gzip }), clientOf, RESPONSES);
+    const results = await sameEveryWay(await startSdkScene(t, { ...openAiProvider, gzip }), openAiClient, RESPONSES);
     const { final, events } = results.helper as { final: OpenAI.Responses.Response; events: unknown[] };
     assert.deepEqual([final.output_text, final.usage?.total_tokens], ["Grüße aus München — 日本 ✓", 380]);
     assert.equal(events.length, (results.stream as unknown[]).length);

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { gzipSync } from "node:zlib";
@@ -179,6 +181,24 @@ async function recordsOf(sidekey: RunningSidekey, count: number): Promise<Used[]
   });
 }
 
+/** The same answer, which goes no further than this until its client leaves. */
+export function stalled(answer: StandInAnswer, socket: Socket): StandInAnswer {
+  const waits = async function* (): AsyncGenerator<Uint8Array> {
+    yield await bodyOf(answer as WellFormed);
+    if (!socket.destroyed) await once(socket, "close");
+  };
+  return { ...(answer as WellFormed), body: waits() };
+}
+
+/** The same answer, which breaks off behind this. */
+export function cut(answer: StandInAnswer, socket: Socket): StandInAnswer {
+  const breaks = async function* (): AsyncGenerator<Uint8Array> {
+    yield await bodyOf(answer as WellFormed);
+    socket.destroy();
+  };
+  return { ...(answer as WellFormed), body: breaks() };
+}
+
 /** Compresses what the handler answers, in pieces that ignore where anything ends. */
 function gzipped(handler: StandInHandler): StandInHandler {
   return async (request, socket) => {
@@ -196,7 +216,9 @@ function gzipped(handler: StandInHandler): StandInHandler {
   };
 }
 
-async function bodyOf({ body = "" }: Extract<StandInAnswer, { status?: number }>): Promise<Buffer> {
+type WellFormed = Exclude<StandInAnswer, string | Uint8Array>;
+
+async function bodyOf({ body = "" }: WellFormed): Promise<Buffer> {
   if (typeof body === "string") return Buffer.from(body, "latin1");
   if (body instanceof Uint8Array) return Buffer.from(body);
   const parts: Buffer[] = [];
