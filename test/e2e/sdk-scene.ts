@@ -61,6 +61,8 @@ export interface SdkScene {
   readonly sidekey: RunningSidekey;
   readonly direct: Way;
   readonly through: readonly Way[];
+  /** How many requests of the stand-in have been looked at. */
+  readonly seen: { requests: number };
   /** Waits until sidekey has recorded `count` calls, stops it, and returns the records in order. */
   records(count: number): Promise<Used[]>;
 }
@@ -87,6 +89,7 @@ routes:
     sidekey,
     direct: straight(t, provider, standIn),
     through: waysThrough(t, provider, sidekey),
+    seen: { requests: 0 },
     records: (count) => recordsOf(sidekey, count),
   };
 }
@@ -99,12 +102,17 @@ export async function sameEveryWay<Client>(
 ): Promise<Record<string, unknown>> {
   const direct = clientOf(scene.direct);
   const results: Record<string, unknown> = {};
-  for (const { name, call } of calls) results[name] = await call(direct, scene.direct);
+  const sent: Record<string, unknown> = {};
+  for (const { name, call } of calls) {
+    results[name] = await call(direct, scene.direct);
+    sent[name] = arrivals(scene);
+  }
   let recorded = 0;
   for (const way of scene.through) {
     const client = clientOf(way);
     for (const { name, call, used } of calls) {
       assert.deepEqual(await call(client, way), results[name], `${way.name}: ${name}`);
+      assert.deepEqual(arrivals(scene), sent[name], `${way.name}: the requests of ${name}`);
       recorded += used.length;
       // One after another, so that the records are in the order of the calls.
       assert.equal((await scene.sidekey.requestsLogged(recorded)).length, recorded, `${way.name}: ${name}`);
@@ -119,6 +127,28 @@ export async function sameEveryWay<Client>(
   );
   assert.deepEqual([...scene.standIn.problems, ...scene.standIn.handshakeErrors], []);
   return results;
+}
+
+/** Fields of one connection, of the key, and the codings: clients ask for other ones without TLS, sidekey for those that it reads. */
+const NOT_COMPARED = new Set(
+  "connection host content-length transfer-encoding authorization x-api-key accept-encoding".split(" "),
+);
+
+/** The requests that have come to the provider since the last time, as far as they have to be the same in every way. */
+function arrivals({ standIn, seen }: SdkScene): unknown[] {
+  const fresh = standIn.requests
+    .slice(seen.requests)
+    .filter((each) => !/sidekey/i.test(each.values("user-agent").join()));
+  seen.requests = standIn.requests.length;
+  return fresh.map(({ method, target, headers, body, values }) => {
+    const boundary = /boundary="?([^";]+)/.exec(values("content-type").join())?.[1];
+    const named = (text: string): string => (boundary === undefined ? text : text.replaceAll(boundary, "boundary"));
+    const fields = headers.map(([name, value]) => [name.toLowerCase(), named(value)] as const);
+    const compared = fields.filter(([name]) => !NOT_COMPARED.has(name)).sort(([a], [b]) => (a < b ? -1 : 1));
+    // What sidekey asks for in the client's name.
+    const text = named(body.toString("latin1")).replace(/,?"stream_options":\{"include_usage":(true|false)\}/, "");
+    return { method, target, fields: compared, body: text };
+  });
 }
 
 /** The record of a call that nothing was used by. */
