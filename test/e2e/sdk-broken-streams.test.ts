@@ -26,6 +26,7 @@ function breaking(
     const body = jsonBody(request);
     const begun = events(body).slice(0, EVENTS);
     if (body.model === "stall") return stalled(eventStream(begun), socket);
+    if (body.model === "gzips") return stalled(eventStream(begun), socket, true);
     if (body.model === "break") return cut(eventStream(begun), socket);
     return eventStream([...begun, error as { data: object }]);
   };
@@ -68,6 +69,7 @@ const chat = (partial: boolean): Used => ({
 
 const CHATS: readonly Calls<OpenAI>[] = [
   { name: "the client leaves", call: (client) => read(streamOf(client, "stall"), EVENTS), used: [chat(true)] },
+  { name: "the client leaves gzip", call: (client) => read(streamOf(client, "gzips"), EVENTS), used: [chat(true)] },
   { name: "the provider leaves", call: (client) => read(streamOf(client, "break"), 99), used: [chat(true)] },
   { name: "it fails", call: (client) => read(streamOf(client, "fails"), 99), used: [chat(false)] },
 ];
@@ -102,6 +104,7 @@ const message = (partial: boolean): Used => ({
 
 const STREAMS: readonly Calls<Anthropic>[] = [
   { name: "the client leaves", call: (client) => read(messagesOf(client, "stall"), TOLD), used: [message(true)] },
+  { name: "the client leaves gzip", call: (client) => read(messagesOf(client, "gzips"), TOLD), used: [message(true)] },
   { name: "the provider leaves", call: (client) => read(messagesOf(client, "break"), 99), used: [message(true)] },
   { name: "it fails", call: (client) => read(messagesOf(client, "fails"), 99), used: [message(false)] },
   {
@@ -126,7 +129,7 @@ test(
     const handler = breaking(messageEvents, { event: "error", data: error });
     const scene = await startSdkScene(t, { ...anthropicProvider, handler });
     const results = await sameEveryWay(scene, anthropicClient, STREAMS);
-    for (const name of ["the client leaves", "the provider leaves", "it fails"]) {
+    for (const name of ["the client leaves", "the client leaves gzip", "the provider leaves", "it fails"]) {
       assert.equal((results[name] as { came: unknown[] }).came.length, TOLD, name);
     }
   },

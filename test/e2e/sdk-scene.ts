@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import { gzipSync } from "node:zlib";
+import { constants, gzipSync } from "node:zlib";
 import { Agent, type Dispatcher, EnvHttpProxyAgent, install, ProxyAgent } from "undici";
 import { type RunningSidekey, startSidekey } from "../support/running-sidekey.ts";
 import { type StandIn, type StandInAnswer, type StandInHandler, startStandIn } from "../support/stand-in.ts";
@@ -211,13 +211,15 @@ async function recordsOf(sidekey: RunningSidekey, count: number): Promise<Used[]
   });
 }
 
-/** The same answer, which goes no further than this until its client leaves. */
-export function stalled(answer: StandInAnswer, socket: Socket): StandInAnswer {
+/** The same answer, which goes no further than this until its client leaves. With `gzip`, all of it has been flushed. */
+export function stalled(answer: StandInAnswer, socket: Socket, gzip = false): StandInAnswer {
+  const { body: _, headers, ...rest } = answer as WellFormed;
   const waits = async function* (): AsyncGenerator<Uint8Array> {
-    yield await bodyOf(answer as WellFormed);
+    const bytes = await bodyOf(answer as WellFormed);
+    yield gzip ? gzipSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH }) : bytes;
     if (!socket.destroyed) await once(socket, "close");
   };
-  return { ...(answer as WellFormed), body: waits() };
+  return { ...rest, headers: { ...headers, ...(gzip ? { "content-encoding": "gzip" } : {}) }, body: waits() };
 }
 
 /** The same answer, which breaks off behind this. */
