@@ -11,7 +11,9 @@ table: test
 providers:
   openai:
     models:
-      - { names: ["gpt-4o*"], prices: [{ from: 2020-01-01, input: 2.5, cached_input: 1.25, output: 10 }] }
+      - { names: ["gpt-4o*"], prices: [{ from: 2020-01-01, input: 2.5, cached_input: 1.25, output: 10, web_search: 10/1k }] }
+      - { names: [gpt-4o-mini-tts], prices: [{ from: 2020-01-01, input: 0.6, output_audio: 12 }] }
+      - { names: [gpt-3.5-turbo-instruct], prices: [{ from: 2020-01-01, input: 1.5, output: 2 }] }
       - { names: ["text-embedding-3-*"], prices: [{ from: 2020-01-01, input: 0.02 }] }
       - { names: [gpt-image-1], prices: [{ from: 2020-01-01, input: 5, input_image: 10, output_image: 40 }] }
       - { names: [tts-1], prices: [{ from: 2020-01-01, character: 15/1M }] }
