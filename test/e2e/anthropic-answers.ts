@@ -37,11 +37,12 @@ type Body = Record<string, unknown>;
 type Block = { readonly type: string } & Record<string, unknown>;
 
 /** What the request asks for: text, with thoughts before it, with the use of a tool behind it. */
-function blocksOf({ thinking, tools }: Body): Block[] {
+function blocksOf(body: Body): Block[] {
+  const { thinking } = body;
   const blocks: Block[] = [];
   if (thinking !== undefined) blocks.push({ type: "thinking", thinking: THOUGHTS.join(""), signature: SIGNATURE });
   blocks.push({ type: "text", text: TEXT });
-  if (tools !== undefined) {
+  if (usesTools(body)) {
     blocks.push({ type: "tool_use", id: "toolu_1", name: "get_weather", input: JSON.parse(INPUT.join("")) });
   }
   return blocks;
@@ -63,8 +64,15 @@ function message(content: readonly object[], stop: string | null, usage: object)
   };
 }
 
-function stopOf({ tools }: Body): string {
-  return tools === undefined ? "end_turn" : "tool_use";
+/** A model that may use tools does, until it has heard from one. */
+function usesTools({ tools, messages }: Body): boolean {
+  const last = (messages as { content: string | { type: string }[] }[]).at(-1)?.content;
+  const hasHeard = Array.isArray(last) && last.some(({ type }) => type === "tool_result");
+  return tools !== undefined && !hasHeard;
+}
+
+function stopOf(body: Body): string {
+  return usesTools(body) ? "tool_use" : "end_turn";
 }
 
 interface NamedEvent {

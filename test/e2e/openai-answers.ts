@@ -132,6 +132,11 @@ const TOOL_DELTAS = [
   ...['{"zone"', ':"Europe/Berlin"', "}"].map((part) => called(1, { function: { arguments: part } })),
 ];
 
+/** A model that may use tools does, until it has heard from one. */
+function usesTools({ tools, messages }: Body): boolean {
+  return tools !== undefined && (messages as { role?: string }[]).at(-1)?.role !== "tool";
+}
+
 /** With `include_usage` every chunk has a usage, and one more comes before the end. */
 export function chatEvents(body: Body): { data: object }[] {
   const asked = (body.stream_options as { include_usage?: boolean } | undefined)?.include_usage === true;
@@ -146,10 +151,11 @@ export function chatEvents(body: Body): { data: object }[] {
     },
   });
   const choice = (delta: object, finish: string | null) => [{ index: 0, delta, logprobs: null, finish_reason: finish }];
-  const deltas = body.tools === undefined ? TEXT_DELTAS : TOOL_DELTAS;
+  const uses = usesTools(body);
+  const deltas = uses ? TOOL_DELTAS : TEXT_DELTAS;
   return [
     ...deltas.map((delta) => chunk(choice(delta, null), null)),
-    chunk(choice({}, body.tools === undefined ? "stop" : "tool_calls"), null),
+    chunk(choice({}, uses ? "tool_calls" : "stop"), null),
     ...(asked ? [chunk([], CHAT_USAGE)] : []),
   ];
 }

@@ -140,7 +140,7 @@ function arrivals({ standIn, seen }: SdkScene): unknown[] {
     .slice(seen.requests)
     .filter((each) => !/sidekey/i.test(each.values("user-agent").join()));
   seen.requests = standIn.requests.length;
-  return fresh.map(({ method, target, headers, body, values }) => {
+  const arrived = fresh.map(({ method, target, headers, body, values }) => {
     const boundary = /boundary="?([^";]+)/.exec(values("content-type").join())?.[1];
     const named = (text: string): string => (boundary === undefined ? text : text.replaceAll(boundary, "boundary"));
     const fields = headers.map(([name, value]) => [name.toLowerCase(), named(value)] as const);
@@ -149,6 +149,8 @@ function arrivals({ standIn, seen }: SdkScene): unknown[] {
     const text = named(body.toString("latin1")).replace(/,?"stream_options":\{"include_usage":(true|false)\}/, "");
     return { method, target, fields: compared, body: text };
   });
+  // Calls at the same time arrive in any order.
+  return arrived.sort((a, b) => (a.body < b.body ? -1 : a.body > b.body ? 1 : 0));
 }
 
 /** The record of a call that nothing was used by. */
