@@ -92,11 +92,9 @@ const ERRORS = {
   500: "InternalServerError",
 };
 
-for (const gzip of [false, true]) {
-  const coding = gzip ? "with gzip" : "without a coding";
-
-  test(`vectors, pictures, sound and files ${coding} are those of the provider`, TIMEOUT, async (t) => {
-    const results = await sameEveryWay(await startSdkScene(t, { ...openAiProvider, gzip }), openAiClient, MEDIA);
+for (const coding of ["identity", "gzip"] as const) {
+  test(`vectors, pictures, sound and files in ${coding} are those of the provider`, TIMEOUT, async (t) => {
+    const results = await sameEveryWay(await startSdkScene(t, { ...openAiProvider, coding }), openAiClient, MEDIA);
     const { data } = results.embeddings as OpenAI.CreateEmbeddingResponse;
     assert.deepEqual([data.length, data[1]?.embedding.length], [2, 1536]);
     assert.equal((results.speech as [string, Buffer])[1].length, 5000);

@@ -63,14 +63,12 @@ function requests(coding: string): readonly Calls<Way>[] {
   ];
 }
 
-for (const gzip of [false, true]) {
-  const coding = gzip ? "gzip" : "identity";
-
+for (const coding of ["identity", "gzip", "deflate", "br", "zstd"] as const) {
   test(
     `OpenAI, ${coding}: status, fields and every byte are those that the provider would have sent`,
     TIMEOUT,
     async (t) => {
-      const scene = await startSdkScene(t, { ...openAiProvider, gzip });
+      const scene = await startSdkScene(t, { ...openAiProvider, coding });
       const results = await sameEveryWay(scene, (way) => way, requests(coding));
       const { stream, declined, asked } = results as Record<string, Received>;
       assert.ok(stream && declined && asked);
@@ -84,7 +82,7 @@ for (const gzip of [false, true]) {
     `Anthropic, ${coding}: status, fields and every byte are those that the provider would have sent`,
     TIMEOUT,
     async (t) => {
-      const scene = await startSdkScene(t, { ...anthropicProvider, gzip });
+      const scene = await startSdkScene(t, { ...anthropicProvider, coding });
       const asked = { model: "claude-sonnet-5-5", max_tokens: 100, thinking: {}, tools: [], messages: chat.messages };
       const call = (body: object) => (way: Way) => post(way, "messages", body, coding);
       const results = await sameEveryWay(scene, (way) => way, [

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import { constants, gzipSync } from "node:zlib";
+import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { Agent, type Dispatcher, EnvHttpProxyAgent, install, ProxyAgent } from "undici";
 import { type RunningSidekey, startSidekey } from "../support/running-sidekey.ts";
 import { type StandIn, type StandInAnswer, type StandInHandler, startStandIn } from "../support/stand-in.ts";
@@ -13,6 +13,16 @@ import { selectUsage } from "../support/usage-fixture.ts";
 
 // SDKs take FormData and Response from the global scope, and dispatchers fit the fetch of their own package only.
 install();
+
+export type Coding = "identity" | "gzip" | "deflate" | "br" | "zstd";
+
+const ENCODERS: Readonly<Record<Coding, (bytes: Buffer) => Buffer>> = {
+  identity: (bytes) => bytes,
+  gzip: gzipSync,
+  deflate: deflateSync,
+  br: brotliCompressSync,
+  zstd: zstdCompressSync,
+};
 
 /** One way from an SDK to its provider. */
 export interface Way {
@@ -50,8 +60,8 @@ export interface ProviderUnderTest {
   readonly key: string;
   readonly handler: StandInHandler;
   readonly prices: string;
-  /** Whether answers are compressed for those who take it. */
-  readonly gzip?: boolean;
+  /** How answers are compressed for those who take it; `identity` when absent. */
+  readonly coding?: Coding;
   /** Appended to the route's map. */
   readonly route?: string;
 }
@@ -68,11 +78,11 @@ export interface SdkScene {
 }
 
 export async function startSdkScene(t: TestContext, provider: ProviderUnderTest): Promise<SdkScene> {
-  const { id, host, key, handler, prices, route = "" } = provider;
+  const { id, host, key, handler, prices, route = "", coding = "identity" } = provider;
   const standIn = await startStandIn(t, {
     hostnames: [host],
     requireKey: (request) => request.bytes.includes(key),
-    handler: provider.gzip ? gzipped(handler) : handler,
+    handler: coding === "identity" ? handler : encoded(handler, coding),
   });
   const sidekey = await startSidekey(t, {
     policy: `version: 1
@@ -234,17 +244,17 @@ export function cut(answer: StandInAnswer, socket: Socket): StandInAnswer {
 }
 
 /** Compresses what the handler answers, in pieces that ignore where anything ends. */
-function gzipped(handler: StandInHandler): StandInHandler {
+function encoded(handler: StandInHandler, coding: Coding): StandInHandler {
   return async (request, socket) => {
     const answer = (await handler(request, socket)) ?? undefined;
-    const takes = request.values("accept-encoding").join().includes("gzip");
+    const takes = request.values("accept-encoding").join().includes(coding);
     if (!takes || answer === undefined || typeof answer === "string" || answer instanceof Uint8Array) return answer;
-    const bytes = gzipSync(await bodyOf(answer));
+    const bytes = ENCODERS[coding](await bodyOf(answer));
     const isStream =
       answer.body !== undefined && typeof answer.body !== "string" && !(answer.body instanceof Uint8Array);
     return {
       ...answer,
-      headers: { ...answer.headers, "content-encoding": "gzip" },
+      headers: { ...answer.headers, "content-encoding": coding },
       body: isStream ? piecesOf(bytes) : bytes,
     };
   };
