@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { anthropicProvider, MESSAGE } from "./anthropic-provider.ts";
 import { CHAT, openAiProvider, RESPONSE } from "./openai-provider.ts";
-import { type Calls, sameEveryWay, startSdkScene, type Way } from "./sdk-scene.ts";
+import { type Calls, sameEveryWay, startSdkScene, type Used, type Way } from "./sdk-scene.ts";
 
 const TIMEOUT = { timeout: 60_000 };
 
@@ -103,3 +103,27 @@ test("a route that does not ask: nothing is hidden, and the usage of a stream is
   const used = [{ ...CHAT, ...estimate }];
   await sameEveryWay(scene, (way) => way, [{ ...plain, used }, asked]);
 });
+
+test(
+  "a chat that is longer than what is looked at arrives whole, and its streams are not asked for usage",
+  TIMEOUT,
+  async (t) => {
+    const scene = await startSdkScene(t, openAiProvider);
+    const url = `data:image/png;base64,${Buffer.alloc(1_600_000, "picture").toString("base64")}`;
+    const messages = [{ role: "user", content: [{ type: "image_url", image_url: { url } }] }];
+    const call = (more: object) => (way: Way) =>
+      post(way, "chat/completions", { model: "gpt-4o", messages, ...more }, "identity");
+    // A picture, and a quarter of the bytes before it.
+    const estimate: Used = {
+      ...CHAT,
+      quality: "estimated",
+      units: { input: 1024, output: 17 },
+      cost: 1024 * 2500 + 17 * 10_000,
+    };
+    await sameEveryWay(scene, (way) => way, [
+      { name: "chat", call: call({}), used: [CHAT] },
+      { name: "stream", call: call({ stream: true }), used: [estimate] },
+      { name: "asked", call: call({ stream: true, ...usage }), used: [CHAT] },
+    ]);
+  },
+);
