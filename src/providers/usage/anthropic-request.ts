@@ -13,6 +13,7 @@ import {
 } from "./member-set.ts";
 import { modelName, reportedText, tierName } from "./reported.ts";
 import {
+  attachmentsIn,
   DEFAULT_OUTPUT_TOKENS,
   expectedInput,
   isTrue,
@@ -63,7 +64,7 @@ export function readMessage(head: RequestHead, window: BodyWindow | null): Reque
   if (body === null) return plainFacts("messages", { atMost: null });
   const { members, bytes } = body;
   const limit = statedCount(members.value("limit"));
-  const attachments = { count: attachmentsOf(body), bytes: members.size("inlineBytes") };
+  const attachments = attachmentsIn(body, attachmentsOf(body), "inlineBytes");
   const input = { [inputUnit(body)]: mostInput(bytes, members.count("tools") > 0) };
   return {
     operation: "messages",

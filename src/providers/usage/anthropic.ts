@@ -112,7 +112,7 @@ class MessageTally implements Tally<Name> {
     const told = {
       model: this.#model ?? this.#facts.model,
       tier: tierOf(this.#usage),
-      partial: !end.complete && !this.#isOver,
+      partial: !end.complete && !this.#isOver && this.#failure === null,
       failure: this.#failure,
     };
     const counts = this.#usage && anthropicCounts(this.#usage);

@@ -16,6 +16,7 @@ import {
 } from "./member-set.ts";
 import { countIn, modelName, objectIn, partIn, type Reported, reportedObject, reportedText } from "./reported.ts";
 import {
+  attachmentsIn,
   DEFAULT_OUTPUT_TOKENS,
   expectedInput,
   isJson,
@@ -105,7 +106,7 @@ function readChat(operation: Operation, head: RequestHead, window: BodyWindow | 
   if (body === null) return plainFacts(operation, { atMost: null });
   const { members, bytes, certain } = body;
   const limit = statedCount(members.value("limit"));
-  const attachments = { count: members.count("parts") - members.count("texts"), bytes: members.size("imageBytes") };
+  const attachments = attachmentsIn(body, members.count("parts") - members.count("texts"), "imageBytes");
   const bounded = certain && attachments.count === 0 && members.count("unknown") === 0;
   return plainFacts(operation, {
     model: modelName(reportedText(members.value("model"))),

@@ -13,6 +13,7 @@ import {
 } from "./member-set.ts";
 import { modelName, reportedText, tierName } from "./reported.ts";
 import {
+  attachmentsIn,
   DEFAULT_OUTPUT_TOKENS,
   expectedInput,
   type JsonBody,
@@ -83,7 +84,7 @@ export function readGenerate(
   const { members, bytes } = body;
   const limit = statedOf(body, "limit", "limitSnake", "snakeLimit", "snakeLimitSnake");
   const candidates = statedOf(body, "candidates", "candidatesSnake", "snakeCandidates", "snakeCandidatesSnake") ?? 1;
-  const attachments = { count: members.count("foreign") + members.count("inline"), bytes: members.size("inlineBytes") };
+  const attachments = attachmentsIn(body, members.count("foreign") + members.count("inline"), "inlineBytes");
   const output = (limit || DEFAULT_OUTPUT_TOKENS) * (candidates || 1);
   const most = (limit ?? Number.NaN) * candidates;
   const bounded = attachments.count === 0 && most > 0 && isBounded(body, model);

@@ -105,7 +105,7 @@ class GeminiTally implements Tally<Name> {
     const told = {
       model: this.#model ?? this.#facts.model,
       tier: tierName(memberOf(this.#usage, "serviceTier")),
-      partial: !end.complete && !this.#isFinished,
+      partial: !end.complete && !this.#isFinished && this.#failure === null,
       failure: this.#failure,
     };
     const counts = this.#usage && geminiCounts(this.#usage);

@@ -76,10 +76,7 @@ export class JsonMembers<K extends string> {
     this.#found = new MemberValues(set.members.length);
   }
 
-  /**
-   * The bytes of the last value at a path; null when there was none, or it is longer than 16 KiB. Good until something
-   * is written, settled or reset.
-   */
+  /** The bytes of the last value at a path, good until anything is written; null when there was none, or more than 16 KiB. */
   value(name: K): Buffer | null {
     return this.#found.value(this.#at(name));
   }
@@ -91,9 +88,12 @@ export class JsonMembers<K extends string> {
 
   /** Bytes of all strings at a path as they were written, without their quotes. */
   size(name: K): number {
-    const member = this.#at(name);
-    const isOpen = this.#state === IN_TEXT && this.#node?.members.includes(member);
-    return (this.#found.sizes[member] ?? 0) + (isOpen ? Math.max(0, this.#length - 1) : 0);
+    return (this.#found.sizes[this.#at(name)] ?? 0) + (this.isOpen(name) ? Math.max(0, this.#length - 1) : 0);
+  }
+
+  /** Whether what was written ends inside a string at a path. */
+  isOpen(name: K): boolean {
+    return this.#state === IN_TEXT && this.#node?.members.includes(this.#at(name)) === true;
   }
 
   /** How many values there were at a path; for a `size`, how many strings. */

@@ -1,5 +1,5 @@
 import { type AnswerEnd, answerReader, type Tally } from "./answer-reader.ts";
-import { failureText } from "./failure-text.ts";
+import { failureText, MAX_FAILURE_CHARACTERS } from "./failure-text.ts";
 import { figureOf, outputIn, unbilledReader, unitsOf } from "./figure.ts";
 import type { JsonMembers } from "./json-members.ts";
 import { anyOf, countAt, countOf, EACH, type Member, memberSet, type NameOf, sizeAt, valueAt } from "./member-set.ts";
@@ -24,6 +24,9 @@ const ANSWER = memberSet({
   type: valueAt("type"),
   status: valueAt("status"),
   error: inResponse("error"),
+  // Of the event with which the stream of a response fails.
+  errorCode: valueAt("code"),
+  errorMessage: valueAt("message"),
   choices: countAt("choices", EACH),
   pictures: countAt("data", EACH),
   // What was delivered, for answers without usage.
@@ -100,13 +103,18 @@ class OpenAiTally implements Tally<Name> {
     }
     this.#textBytes += members.size("text");
     this.#pictures += members.count("pictures");
-    if (isThere(members, "type")) this.#final ||= LAST_EVENTS.has(reportedText(members.value("type")) ?? "");
+    if (isThere(members, "type")) this.#event(reportedText(members.value("type")) ?? "", members);
     if (isThere(members, "status")) {
       this.#waiting = !this.#final && NOT_BEGUN.has(reportedText(members.value("status")) ?? "");
     }
     if (isThere(members, "svgUsage")) this.#svgUsage = reportedObject(members.value("svgUsage"));
     if (isThere(members, "duration")) this.#seconds = secondsIn({ s: parsed(members.value("duration")) }, "s");
     this.#countTools(members);
+  }
+
+  #event(type: string, members: JsonMembers<Name>): void {
+    this.#final ||= LAST_EVENTS.has(type);
+    if (type === "error") this.#failure ??= failureOfEvent(members);
   }
 
   /** Only searches cost something: opening a page that was found does not. */
@@ -119,7 +127,7 @@ class OpenAiTally implements Tally<Name> {
   }
 
   figure(end: AnswerEnd): UsageFigure {
-    const isOver = end.complete || end.done || this.#final;
+    const isOver = end.complete || end.done || this.#final || this.#failure !== null;
     const told = {
       model: this.#model ?? this.#facts.model,
       tier: this.#tier,
@@ -163,6 +171,17 @@ class OpenAiTally implements Tally<Name> {
 function isThere(members: JsonMembers<Name>, name: Name): boolean {
   const byte = members.firstByte(name);
   return byte !== 0 && byte !== SMALL_N;
+}
+
+/** `error` events of responses have code and message beside their type. */
+function failureOfEvent(members: JsonMembers<Name>): string {
+  const told = [failureText(members.value("errorCode")), failureText(members.value("errorMessage"))];
+  return (
+    told
+      .filter((part) => part !== null)
+      .join(": ")
+      .slice(0, MAX_FAILURE_CHARACTERS) || "error"
+  );
 }
 
 function sumOf(parts: readonly Partial<Record<Unit, number>>[]): Partial<Record<Unit, number>> {

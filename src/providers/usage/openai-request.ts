@@ -13,6 +13,7 @@ import {
 } from "./member-set.ts";
 import { memberOf, modelName, reportedObject, reportedText, tierName } from "./reported.ts";
 import {
+  attachmentsIn,
   DEFAULT_OUTPUT_TOKENS,
   expectedInput,
   isTrue,
@@ -118,10 +119,7 @@ export function readCompletion(operation: "chat" | "completions", asks: boolean)
 
 function completionUnits(body: JsonBody<NameOf<typeof COMPLETION>>): Pick<RequestFacts, "expected" | "atMost"> {
   const { members, bytes, certain } = body;
-  const attachments = {
-    count: members.count("parts") - members.count("texts"),
-    bytes: members.size("inlineBytes"),
-  };
+  const attachments = attachmentsIn(body, members.count("parts") - members.count("texts"), "inlineBytes");
   const limits = [statedCount(members.value("limit")), statedCount(members.value("oldLimit"))];
   const stated = Math.max(...limits.filter((limit) => limit !== null));
   // Prompts that are strings are completed each; one that is a list of token numbers is not bounded here.
@@ -151,10 +149,7 @@ export const readResponses: Reader = (head, window) => {
   const body = jsonBody(head, window, RESPONSE);
   if (body === null) return plainFacts("responses", { atMost: null });
   const { members, bytes } = body;
-  const attachments = {
-    count: Math.max(0, members.count("parts") - members.count("texts")),
-    bytes: members.size("inlineBytes"),
-  };
+  const attachments = attachmentsIn(body, members.count("parts") - members.count("texts"), "inlineBytes");
   const limit = statedCount(members.value("limit"));
   const tools = members.count("tools");
   return {

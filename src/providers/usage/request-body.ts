@@ -21,6 +21,8 @@ export interface JsonBody<K extends string> {
   readonly members: JsonMembers<K>;
   /** Length of the whole body, or of what is known of it. */
   readonly bytes: number;
+  /** How many of these were not looked at. */
+  readonly unread: number;
   /** The whole body was read, it is one JSON document, and nothing that matters in it is doubtful. */
   readonly certain: boolean;
 }
@@ -39,7 +41,8 @@ export function jsonBody<K extends string>(
   const members = new JsonMembers(set);
   const end = members.write(body.bytes);
   const whole = body.whole && members.complete && body.bytes.subarray(end).every((byte) => byte <= 0x20);
-  return { members, bytes: body.length ?? body.bytes.length, certain: whole && !members.doubtful };
+  const bytes = body.length ?? body.bytes.length;
+  return { members, bytes, unread: bytes - body.bytes.length, certain: whole && !members.doubtful };
 }
 
 /** What a request says of a number that it may leave out: a count, null for nothing, NaN for anything else. */
@@ -59,6 +62,20 @@ export interface Attachments {
   readonly count: number;
   /** Bytes of those that are in the body itself. */
   readonly bytes: number;
+}
+
+/**
+ * A picture may be longer than what is looked at of a body: the one in which that ends is taken for the rest of the body.
+ * @param count of the attachments that were seen whole
+ * @param inline the member that measures what of them is in the body
+ */
+export function attachmentsIn<K extends string>(
+  { members, unread }: JsonBody<K>,
+  count: number,
+  inline: K,
+): Attachments {
+  const isOpen = members.isOpen(inline);
+  return { count: Math.max(0, count) + (isOpen ? 1 : 0), bytes: members.size(inline) + (isOpen ? unread : 0) };
 }
 
 /** Input tokens of a request, about. */

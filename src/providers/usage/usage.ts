@@ -73,7 +73,7 @@ export interface UsageFigure {
   readonly tier: string | null;
   readonly units: Units;
   readonly quality: UsageQuality;
-  /** The answer broke off, so the provider may have used more. */
+  /** The answer broke off, so the provider may have used more. Behind an error nothing is used: clients need not wait for the end. */
   readonly partial: boolean;
   /**
    * What the provider says it charged for this call, in nano-dollars; null when it does not say. It comes before every

@@ -35,6 +35,17 @@ describe("a request for a message", () => {
     assert.deepEqual([read(rich).stream, read(rich).atMost?.input], [true, lengthOf(rich) + 1300]);
   });
 
+  test("counts a picture in which the window ends as one picture", () => {
+    const source = { type: "base64", media_type: "image/png", data: "A".repeat(400_000) };
+    const picture = { type: "image", source };
+    for (const part of [picture, { type: "tool_result", tool_use_id: "t", content: [picture] }]) {
+      const bytes = Buffer.from(JSON.stringify({ ...PLAIN, ...content(part) }));
+      const window = { bytes: bytes.subarray(0, 100_000), whole: false, length: bytes.length };
+      const { expected, atMost } = anthropic.readRequest(headOf({ path: "/v1/messages", request: {} }), window);
+      assert.deepEqual([expected.input, atMost], [1000 + Math.ceil(bytes.indexOf("AAAA") / 4), null]);
+    }
+  });
+
   test("may write all of it to a cache, which is dearer", () => {
     const cached = (ttl?: string) =>
       content({ type: "text", text: "a", cache_control: { type: "ephemeral", ...(ttl ? { ttl } : {}) } });

@@ -164,6 +164,12 @@ describe("messages", () => {
       [late.failure, late.units.input, late.quality],
       ["overloaded_error: Overloaded", 423, "estimated"],
     );
+    const left = figureAt(anthropic, {
+      ...STREAM,
+      answer: namedEventsOf(start, delta("12345678"), failed),
+      complete: false,
+    });
+    assert.deepEqual(left, late, "clients leave when they read an error");
     const early = figureOf(anthropic, { ...STREAM, answer: namedEventsOf(failed) });
     assert.deepEqual([early.units, early.quality], [{ request: 1 }, "none"]);
   });

@@ -103,6 +103,8 @@ describe("content", () => {
   test("an error inside a stream is told", () => {
     const error = { error: { code: 503, message: "The model is overloaded.", status: "UNAVAILABLE" } };
     const figure = figureOf(gemini, { ...STREAM, type: EVENTS, answer: eventsOf(error) });
+    const left = figureAt(gemini, { ...STREAM, type: EVENTS, answer: eventsOf(error), complete: false });
+    assert.deepEqual(left, figure, "clients leave when they read an error");
     assert.deepEqual(
       [figure.failure, figure.units, figure.quality],
       ["503: The model is overloaded.", { request: 1 }, "none"],

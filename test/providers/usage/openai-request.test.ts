@@ -97,6 +97,19 @@ describe("a request for a chat", () => {
     assert.deepEqual([windowed.atMost, windowed.expected.input, windowed.model], [null, 2_000_000, "gpt-5-mini"]);
   });
 
+  test("counts a picture that is longer than the window as one picture, wherever the window ends", () => {
+    const url = `data:image/png;base64,${"A".repeat(400_000)}`;
+    const content = [{ type: "image_url", image_url: { url } }];
+    const request = { ...PLAIN, messages: [{ role: "user", content }] };
+    const bytes = Buffer.from(JSON.stringify(request));
+    const textBefore = bytes.indexOf("data:image");
+    for (const end of [textBefore, textBefore + 1, 100_000, 300_001]) {
+      const window = { bytes: bytes.subarray(0, end), whole: false, length: bytes.length };
+      const { expected, atMost } = openAi.readRequest(headOf({ path: CHAT_PATH, request: {} }), window);
+      assert.deepEqual([expected.input, atMost], [1000 + Math.ceil(textBefore / 4), null], `up to byte ${end}`);
+    }
+  });
+
   test("counts a picture as a picture and not as its bytes", () => {
     const url = `data:image/png;base64,${"A".repeat(400_000)}`;
     const facts = chat({

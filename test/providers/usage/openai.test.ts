@@ -94,6 +94,12 @@ describe("chats", () => {
       [late.failure, late.units.output, late.quality],
       ["server_error: The server had an error", 1, "estimated"],
     );
+    const left = figureAt(openAi, {
+      ...STREAM,
+      answer: eventsOf(chunk({ content: "1234" }, null), failed),
+      complete: false,
+    });
+    assert.deepEqual(left, late, "clients leave when they read an error");
     const early = figureOf(openAi, { ...STREAM, answer: eventsOf(failed) });
     assert.deepEqual([early.units, early.quality], [{ request: 1 }, "none"]);
   });
@@ -148,6 +154,22 @@ describe("responses", () => {
     const answer = eventsOf({ type: "response.failed", response });
     const figure = figureOf(openAi, { ...RESPONSES, type: EVENTS, answer });
     assert.deepEqual([figure.units, figure.quality, figure.failure], [{ request: 1 }, "none", "server_error: no"]);
+  });
+
+  test("one whose stream ends with an error event costs what was delivered of it, which may be nothing", () => {
+    const response = { ...RESPONSE, status: "in_progress", output: [], usage: null };
+    const begun = { type: "response.created", response };
+    const delta = { type: "response.output_text.delta", delta: "12345678" };
+    const error = { type: "error", code: "server_error", message: "Something went wrong.", param: null };
+    const early = figureOf(openAi, { ...RESPONSES, type: EVENTS, answer: eventsOf(begun, error) });
+    assert.deepEqual(
+      [early.units, early.quality, early.failure],
+      [{ request: 1 }, "none", "server_error: Something went wrong."],
+    );
+    const late = figureOf(openAi, { ...RESPONSES, type: EVENTS, answer: eventsOf(begun, delta, error) });
+    assert.deepEqual([late.units.output, late.quality, late.failure], [2, "estimated", early.failure]);
+    const silent = figureOf(openAi, { ...RESPONSES, type: EVENTS, answer: eventsOf({ type: "error" }) });
+    assert.deepEqual([silent.quality, silent.failure], ["none", "error"]);
   });
 
   test("reading a stored answer again is not billed again", () => {
