@@ -1,6 +1,6 @@
 import { AnswerBody, type BodyRules, decoded, unreadableMinted } from "./answer-body.ts";
 import { type HeadOptions, type ReadHead, readHead, scrubRaw } from "./answer-head.ts";
-import { type ProxyError, toProxyError } from "./errors.ts";
+import { ProxyError, toProxyError } from "./errors.ts";
 import type { Downstream } from "./exchange.ts";
 import { responseTrailers } from "./headers.ts";
 import { MAX_MINTED_BODY } from "./minted.ts";
@@ -34,6 +34,8 @@ export interface Source {
   resume(): void;
   /** It cannot be passed on: the exchange ends with this. */
   fail(error: ProxyError): void;
+  /** Nobody wants it; the request will be tried again. */
+  refused(): void;
 }
 
 /** Answers up to this length, in bytes, are collected for one turn of the event loop, so that they keep their length. */
@@ -167,9 +169,7 @@ export class Answer {
     const head = this.#head;
     if (head === null) return;
     const raw = this.#joined();
-    const readable = head.coding === "identity" || whole;
-    const seen = readable && head.coding !== null ? decoded(head, raw).subarray(0, JUDGED_BYTES) : null;
-    const accepted = this.#rules.judge?.accepts(head, seen) ?? true;
+    const accepted = this.#rules.judge?.accepts(head, whole ? readable(head, raw) : plain(head, raw)) ?? true;
     if (!accepted) {
       this.#refuse();
       return;
@@ -196,6 +196,7 @@ export class Answer {
     this.#cancel();
     this.#phase = "refused";
     for (const chunk of this.#collected.splice(0)) chunk.fill(0);
+    this.#source.refused();
   }
 
   get refused(): boolean {
@@ -220,6 +221,22 @@ export class Answer {
     } catch (error) {
       this.#source.fail(toProxyError(error));
     }
+  }
+}
+
+/** The beginning of a body that is not whole; null when it is in a coding. */
+function plain({ coding }: ReadHead, raw: Buffer): Buffer | null {
+  return coding === "identity" ? raw.subarray(0, JUDGED_BYTES) : null;
+}
+
+/** The beginning of a whole body; null when it is not in the coding that it names. */
+function readable(head: ReadHead, raw: Buffer): Buffer | null {
+  if (head.coding === null) return null;
+  try {
+    return decoded(head, raw).subarray(0, JUDGED_BYTES);
+  } catch (error) {
+    if (error instanceof ProxyError) return null;
+    throw error;
   }
 }
 

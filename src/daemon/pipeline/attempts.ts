@@ -234,9 +234,14 @@ export class Attempts {
     const failure = connectFailure(error, current.transfer.sent);
     if (failure === null) return false;
     current.failed();
+    const { watch } = current;
+    const { head } = watch;
+    if (head === null) return this.#next.after(failure, this.#tries.length);
     // Sidekey could not read the answer; the next one would be the same.
-    if (error.code === "upstream_protocol" && current.watch.head !== null) return false;
-    return this.#next.after(failure, this.#tries.length);
+    if (error.code === "upstream_protocol" || this.#x.incoming.downstream.headSent) return false;
+    // It broke off while it was judged: its head has said enough, or nothing.
+    const isRefusal = watch.judged(head, null) !== "ok";
+    return this.#next.after(isRefusal ? this.#refusal(head, watch) : failure, this.#tries.length);
   }
 
   /** The last try is over, and another one will follow. */

@@ -45,8 +45,9 @@ export interface Upgraded {
 
 const MAX_INFORMATIONAL = 8;
 
-/** What is still taken of an answer that nobody wants, in bytes, so that its connection can be used again. */
+/** What is still taken of an answer that nobody wants, in bytes and in ms, so that its connection can be used again. */
 const MAX_DROPPED = 64 * 1024;
+const DROPPED_MS = 1_000;
 
 /** How an attempt ended, when it did not fail. */
 export type Forwarded =
@@ -62,6 +63,8 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
   readonly #answer: Answer;
   #informational = 0;
   #dropped = 0;
+  /** Runs while the rest of an answer that nobody wants may still come. */
+  #dropping: NodeJS.Timeout | null = null;
   #controller: Dispatcher.DispatchController | null = null;
   #gone: ProxyError | null = null;
 
@@ -73,6 +76,7 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
       pause: () => this.#controller?.pause(),
       resume: () => this.#controller?.resume(),
       fail: (error) => this.#fail(error),
+      refused: () => this.#refused(),
     });
   }
 
@@ -107,26 +111,25 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
     if (!this.#request.spliced()) throw new ProxyError("internal", "the request left without its credential");
     this.#transfer.status = status;
     this.#answer.start(status, reason ?? "", raw);
-    this.#settleRefused();
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#transfer.bytesDown += chunk.length;
     this.#answer.data(chunk);
     if (!this.#answer.refused) return;
-    this.#settleRefused();
     this.#dropped += chunk.length;
-    if (this.#dropped > MAX_DROPPED) controller.abort(new ProxyError("client_closed", "the answer is not wanted"));
+    if (this.#dropped > MAX_DROPPED) controller.abort(unwanted());
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController, _trailers: unknown): void {
     this.#answer.end(controller.rawTrailers as unknown as Buffer[] | null, () => {
       this.#settle(null, { kind: "answered", answer: this.#answer });
     });
-    this.#settleRefused();
+    if (this.#dropping) clearTimeout(this.#dropping);
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    if (this.#dropping) clearTimeout(this.#dropping);
     this.#answer.close();
     this.#settle(upstreamError(error), null);
   }
@@ -140,8 +143,9 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
     this.#settle(null, { kind: "upgraded", socket, fields: controller.rawHeaders as unknown as Buffer[] });
   }
 
-  #settleRefused(): void {
-    if (this.#answer.refused) this.#settle(null, { kind: "refused", answer: this.#answer });
+  #refused(): void {
+    this.#dropping = setTimeout(() => this.#controller?.abort(unwanted()), DROPPED_MS);
+    this.#settle(null, { kind: "refused", answer: this.#answer });
   }
 
   #fail(error: ProxyError): void {
@@ -201,6 +205,10 @@ export function forward(
       handler,
     );
   });
+}
+
+function unwanted(): ProxyError {
+  return new ProxyError("client_closed", "the answer is not wanted");
 }
 
 /** The client library's error as one of ours; its text is never passed on (threats E3). */

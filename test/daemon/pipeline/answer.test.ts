@@ -67,6 +67,7 @@ function scene(changes: Partial<AnswerRules> = {}): Scene {
     pause: () => source.push("pause"),
     resume: () => source.push("resume"),
     fail: (error) => source.push(`fail ${error.reason}`),
+    refused: () => source.push("refused"),
   });
   return {
     answer,
