@@ -40,6 +40,19 @@ test("one failing test among passing ones exits with 1", (t) => {
   assert.match(output, /pass 1\n[\s\S]*fail 1\n/);
 });
 
+test("unit tests of several files share processes, and a failing one still counts once", (t) => {
+  const dir = tempDir(t);
+  for (let n = 0; n < 12; n++) {
+    const body = n === 7 ? "{ throw new Error(); }" : "{}";
+    writeFileSync(join(dir, `${n}.test.ts`), `${IMPORT}test("test ${n} of " + process.pid, () => ${body});`);
+  }
+  const { output, status } = runTests(["--unit", join(dir, "*.test.ts")]);
+  assert.equal(status, 1, output);
+  assert.match(output, /tests 12\n[\s\S]*pass 11\n[\s\S]*fail 1\n/);
+  const processes = new Set([...output.matchAll(/test \d+ of (\d+)/g)].map(([, pid]) => pid));
+  assert.ok(processes.size < 12, `${processes.size} processes`);
+});
+
 test("a file that hangs, even one that blocks its thread, is ended and fails", (t) => {
   const dir = tempDir(t);
   mkdirSync(join(dir, "x"));
