@@ -9,9 +9,10 @@ import { gzipSync } from "node:zlib";
  */
 
 const HEAD_END = Buffer.from("\r\n\r\n");
-const SMALL = answer(Buffer.alloc(1024, "x"));
-const LARGE = answer(Buffer.alloc(10 * 1024 * 1024, "y"));
-const ZIPPED = answer(gzipSync(Buffer.alloc(1024, "x")), "Content-Encoding: gzip\r\n");
+const QUOTE = '{"symbol":"AAPL","price":187.44,"volume":51005900,"name":"Apple Inc.","open":185.02},';
+const SMALL = answer(Buffer.alloc(1024, QUOTE));
+const LARGE = answer(Buffer.alloc(10 * 1024 * 1024, QUOTE));
+const ZIPPED = answer(gzipSync(Buffer.alloc(1024, QUOTE)), "Content-Encoding: gzip\r\n");
 const SSE_EVENTS = 5;
 const SSE_GAP_MS = 50;
 const LATE_MS = 100;
