@@ -21,6 +21,8 @@ eachLie(
     "a length that is longer than the body": end(`${OK}Content-Length: 100\r\n\r\nshort`),
     "the same, without an end of TLS": { bytes: `${OK}Content-Length: 100\r\n\r\nshort`, after: "drop" },
     "two lengths": end(`${OK}Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc`),
+    "gzip as a transfer coding": end(`${OK}Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`),
+    "chunks in chunks": end(`${OK}Transfer-Encoding: chunked, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`),
     "a negative length": end(`${OK}Content-Length: -1\r\n\r\nabc`),
     "a length of many digits": end(`${OK}Content-Length: ${"9".repeat(40)}\r\n\r\nabc`),
     "a length and chunks": end(`${OK}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`),
