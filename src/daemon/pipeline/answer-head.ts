@@ -59,6 +59,28 @@ export function readHead(status: number, reason: string, raw: readonly Buffer[],
   };
 }
 
+/** What is read of Transfer-Encoding; `identity` is what RFC 2616 called none. */
+const READ_TRANSFER_CODINGS = new Set(["chunked", "identity"]);
+const TRANSFER_ENCODING = "transfer-encoding";
+
+/**
+ * Whether the body comes in a transfer coding that nobody takes off. Sidekey asks for none, so a provider must not use
+ * any but `chunked`, and that once (RFC 9112 sections 6.1 and 7.4); its bytes would pass as content that they are not.
+ * @param raw fields as they were parsed from the wire
+ */
+export function isTransferCoded(raw: readonly Buffer[]): boolean {
+  let seen = false;
+  for (let at = 0; at + 1 < raw.length; at += 2) {
+    const name = raw[at];
+    if (name?.length !== TRANSFER_ENCODING.length || name.toString("latin1").toLowerCase() !== TRANSFER_ENCODING)
+      continue;
+    const value = raw[at + 1]?.toString("latin1").trim().toLowerCase() ?? "";
+    if (seen || !READ_TRANSFER_CODINGS.has(value)) return true;
+    seen = true;
+  }
+  return false;
+}
+
 interface Apart {
   readonly kept: readonly string[];
   /** Lower-case names of all fields. */

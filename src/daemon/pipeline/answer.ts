@@ -1,6 +1,6 @@
 import { AnswerBody, type BodyRules, decoded, unreadableMinted } from "./answer-body.ts";
-import { type HeadOptions, type ReadHead, readHead, scrubRaw } from "./answer-head.ts";
-import { type ProxyError, toProxyError } from "./errors.ts";
+import { type HeadOptions, isTransferCoded, type ReadHead, readHead, scrubRaw } from "./answer-head.ts";
+import { ProxyError, toProxyError } from "./errors.ts";
 import type { Downstream } from "./exchange.ts";
 import { responseTrailers } from "./headers.ts";
 import { MAX_MINTED_BODY } from "./minted.ts";
@@ -90,6 +90,11 @@ export class Answer {
 
   /** @throws ProxyError when it may not pass */
   start(status: number, reason: string, raw: readonly Buffer[]): void {
+    if (isTransferCoded(raw)) {
+      throw new ProxyError("upstream_protocol", "the provider's answer has a transfer coding that nobody asked for", {
+        reason: "transfer_coding",
+      });
+    }
     const head = readHead(status, reason, raw, this.#rules);
     const { judge } = this.#rules;
     this.#head = head;

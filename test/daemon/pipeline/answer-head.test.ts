@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { decodedFields, readHead, type ScrubRule } from "../../../src/daemon/pipeline/answer-head.ts";
+import { decodedFields, isTransferCoded, readHead, type ScrubRule } from "../../../src/daemon/pipeline/answer-head.ts";
 import { Needles } from "../../../src/daemon/pipeline/needles.ts";
 import { replacementFor } from "../../../src/daemon/pipeline/scrub.ts";
 import { formsOf } from "../../../src/daemon/pipeline/secret-forms.ts";
@@ -28,6 +28,26 @@ test("a length that is none does not count", () => {
     assert.equal(head(["Content-Length", value]).length, null, value);
   }
   assert.equal(head(["Content-Length", "5", "Transfer-Encoding", "chunked"]).length, null);
+});
+
+test("a transfer coding is none, or `chunked` once", () => {
+  const coded = (...values: readonly string[]): boolean =>
+    isTransferCoded(
+      ["Content-Type", "chunked", ...values.flatMap((value) => ["Transfer-ENCODING", value])].map((text) =>
+        Buffer.from(text),
+      ),
+    );
+  for (const read of [[], ["chunked"], [" Chunked "], ["identity"]]) assert.equal(coded(...read), false, String(read));
+  for (const unread of [
+    ["gzip"],
+    ["gzip, chunked"],
+    ["chunked, chunked"],
+    ["xchunked"],
+    ["chunked", "chunked"],
+    [""],
+  ]) {
+    assert.equal(coded(...unread), true, String(unread));
+  }
 });
 
 test("what has no content is known by method and status", () => {
