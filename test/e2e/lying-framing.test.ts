@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import fc from "fast-check";
 import type { Form } from "./form-client.ts";
-import { chatAsk, countedAs, type Lie, type LyingScene, lyingScene, MAX_TOKENS, type Told } from "./lying-scene.ts";
+import { assertCharged, chatAsk, countedAs, type Lie, type LyingScene, lyingScene } from "./lying-scene.ts";
 
 const TIMEOUT = { timeout: 60_000 };
 
@@ -98,14 +98,6 @@ const OUTCOMES: readonly (readonly [RegExp, string])[] = [
 function expectedOutcome(text: string): string {
   const [pattern, outcome] = OUTCOMES.find(([each]) => each.test(text)) ?? [/$/, ""];
   return outcome === "" ? (pattern.exec(text)?.[1] ?? "") : outcome;
-}
-
-/** The budget holds what was told or estimated; when there was no answer, the most that the call can have used. */
-function assertCharged({ line, charged }: Told): void {
-  if (line.usage === undefined)
-    assert.ok(charged === 0 || (charged > MAX_TOKENS && charged < 2 * MAX_TOKENS), `${charged}`);
-  else assert.equal(charged, Number(line.tokens_in ?? 0) + Number(line.tokens_out ?? 0));
-  assert.ok(charged < 2 * MAX_TOKENS, `${charged}`);
 }
 
 async function lieAll(scene: LyingScene, form: Form, lies: Readonly<Record<string, readonly [Lie, string]>>) {

@@ -91,8 +91,8 @@ export async function lyingScene(t: TestContext, more = "", limits = ""): Promis
   const standIn = await startStandIn(t, {
     hostnames: [HOST],
     handler: (request, socket) => {
+      if (!open.has(socket)) socket.once("close", () => open.delete(socket));
       open.add(socket);
-      socket.once("close", () => open.delete(socket));
       if (request.target === "/v1/models") return { body: '{"data":[]}' };
       asked++;
       const lie = next;
@@ -195,6 +195,17 @@ function honestBody(): string {
     choices: [{ index: 0, message }],
     usage,
   });
+}
+
+/**
+ * The budget holds what was told or worked out; when there was no answer to be read, the most that the call can have
+ * used. An estimate is never more than that either.
+ */
+export function assertCharged({ line, charged }: Told): void {
+  if (line.usage === undefined)
+    assert.ok(charged === 0 || (charged > MAX_TOKENS && charged < 2 * MAX_TOKENS), `${charged}`);
+  else assert.equal(charged, Number(line.tokens_in ?? 0) + Number(line.tokens_out ?? 0));
+  assert.ok(line.usage === "exact" || charged < 2 * MAX_TOKENS, `${charged} of ${line.usage}`);
 }
 
 /** How often exchanges ended like this, by the metrics. */

@@ -33,6 +33,13 @@ export function figureOf(facts: RequestFacts, told: Partial<UsageFigure>): Usage
   };
 }
 
+/** An estimate is never more than the request allowed: a broken answer may be of any length. */
+export function withinAllowed(figure: UsageFigure, { atMost }: Pick<RequestFacts, "atMost">): UsageFigure {
+  const most = atMost?.output;
+  if (figure.quality !== "estimated" || most === undefined || (figure.units.output ?? 0) <= most) return figure;
+  return { ...figure, units: { ...figure.units, output: most } };
+}
+
 /** For answers that used nothing: errors, and calls that are not billed. */
 export function unbilledReader(facts: RequestFacts): UsageReader {
   return { data: () => undefined, end: () => figureOf(facts, {}) };
