@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import type { TestContext } from "node:test";
 import { pause } from "../support/running-sidekey.ts";
 import { type ReceivedRequest, startStandIn } from "../support/stand-in.ts";
-import { type Answer, type Ask, type Form, type FormTarget, formClient } from "./form-client.ts";
+import { type Answer, type Ask, type Form, type FormClient, type FormTarget, formClient } from "./form-client.ts";
 import { HOST, type OneRoute, oneRoute } from "./one-route.ts";
 
 /** One dollar per million tokens. */
@@ -20,6 +20,8 @@ const HONEST_TOKENS = 7;
 const HONEST_BODY = honestBody();
 /** What a call of `chatAsk` may use at most: its output limit, and every byte of its body as a token of input. */
 export const MAX_TOKENS = 1000;
+/** The largest count of a usage that is believed. */
+export const MAX_COUNT = 1_000_000_000_000;
 const BUDGET = 1_000_000_000_000;
 
 /** Bytes that are written as they are, or something that is done to the connection. Strings are latin1. */
@@ -49,6 +51,7 @@ export interface LyingScene {
   /** Two honest calls go through, cost what they cost, and leave nothing behind. */
   well(): Promise<void>;
   metrics(): Promise<string>;
+  client(t: TestContext): FormClient;
 }
 
 export function chatAsk(more: object = {}): Ask {
@@ -117,6 +120,7 @@ export async function lyingScene(t: TestContext, more = "", limits = ""): Promis
     left: () => scene.left(),
     well: () => scene.well(),
     metrics: () => scene.metrics(),
+    client: (own) => formClient(own, "absolute", sidekey),
     lie: async (lie, options = {}) => {
       set(lie);
       const told = await scene.told(options);
@@ -206,6 +210,17 @@ export function assertCharged({ line, charged }: Told): void {
     assert.ok(charged === 0 || (charged > MAX_TOKENS && charged < 2 * MAX_TOKENS), `${charged}`);
   else assert.equal(charged, Number(line.tokens_in ?? 0) + Number(line.tokens_out ?? 0));
   assert.ok(line.usage === "exact" || charged < 2 * MAX_TOKENS, `${charged} of ${line.usage}`);
+}
+
+/** One call that takes all, and one that is refused for it. What is left then. */
+export async function outOfBudget(t: TestContext, scene: LyingScene): ReturnType<LyingScene["left"]> {
+  const logged = scene.sidekey.requests().length;
+  assert.equal((await scene.client(t).ask(chatAsk())).status, 200);
+  await scene.sidekey.requestsLogged(logged + 1);
+  const refused = await scene.client(t).ask(chatAsk());
+  assert.deepEqual([refused.status, refused.values("sidekey-error")], [429, ["budget_exceeded"]]);
+  await scene.sidekey.requestsLogged(logged + 2);
+  return scene.left();
 }
 
 /** How often exchanges ended like this, by the metrics. */
