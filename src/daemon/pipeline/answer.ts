@@ -34,6 +34,8 @@ export interface Source {
   resume(): void;
   /** It cannot be passed on: the exchange ends with this. */
   fail(error: ProxyError): void;
+  /** Nothing of it goes to the client: the request is tried again. Also when the provider says nothing any more. */
+  refused(): void;
 }
 
 /** Answers up to this length, in bytes, are collected for one turn of the event loop, so that they keep their length. */
@@ -201,6 +203,7 @@ export class Answer {
     this.#cancel();
     this.#phase = "refused";
     for (const chunk of this.#collected.splice(0)) chunk.fill(0);
+    this.#source.refused();
   }
 
   get refused(): boolean {

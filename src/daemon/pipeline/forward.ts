@@ -47,6 +47,8 @@ const MAX_INFORMATIONAL = 8;
 
 /** What is still taken of an answer that nobody wants, in bytes, so that its connection can be used again. */
 const MAX_DROPPED = 64 * 1024;
+/** How long it is waited for, in ms: a provider that goes on slowly would keep the connection. */
+const MAX_DROPPING_MS = 1_000;
 
 /** How an attempt ended, when it did not fail. */
 export type Forwarded =
@@ -62,6 +64,7 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
   readonly #answer: Answer;
   #informational = 0;
   #dropped = 0;
+  #dropping: NodeJS.Timeout | null = null;
   #controller: Dispatcher.DispatchController | null = null;
   #gone: ProxyError | null = null;
 
@@ -73,6 +76,7 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
       pause: () => this.#controller?.pause(),
       resume: () => this.#controller?.resume(),
       fail: (error) => this.#fail(error),
+      refused: () => this.#refused(),
     });
   }
 
@@ -107,27 +111,26 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
     if (!this.#request.spliced()) throw new ProxyError("internal", "the request left without its credential");
     this.#transfer.status = status;
     this.#answer.start(status, reason ?? "", raw);
-    this.#settleRefused();
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     this.#transfer.bytesDown += chunk.length;
     this.#answer.data(chunk);
     if (!this.#answer.refused) return;
-    this.#settleRefused();
     this.#dropped += chunk.length;
-    if (this.#dropped > MAX_DROPPED) controller.abort(new ProxyError("client_closed", "the answer is not wanted"));
+    if (this.#dropped > MAX_DROPPED) controller.abort(notWanted());
   }
 
   onResponseEnd(controller: Dispatcher.DispatchController, _trailers: unknown): void {
     this.#answer.end(controller.rawTrailers as unknown as Buffer[] | null, () => {
       this.#settle(null, { kind: "answered", answer: this.#answer });
     });
-    this.#settleRefused();
+    this.#stopDropping();
   }
 
   onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
     this.#answer.close();
+    this.#stopDropping();
     this.#settle(upstreamError(error), null);
   }
 
@@ -140,8 +143,14 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
     this.#settle(null, { kind: "upgraded", socket, fields: controller.rawHeaders as unknown as Buffer[] });
   }
 
-  #settleRefused(): void {
-    if (this.#answer.refused) this.#settle(null, { kind: "refused", answer: this.#answer });
+  #refused(): void {
+    this.#dropping = setTimeout(() => this.#controller?.abort(notWanted()), MAX_DROPPING_MS);
+    this.#dropping.unref();
+    this.#settle(null, { kind: "refused", answer: this.#answer });
+  }
+
+  #stopDropping(): void {
+    if (this.#dropping !== null) clearTimeout(this.#dropping);
   }
 
   #fail(error: ProxyError): void {
@@ -158,6 +167,10 @@ class ForwardHandler implements Dispatcher.DispatchHandler {
     }
     this.#answer.informational(status, raw);
   }
+}
+
+function notWanted(): ProxyError {
+  return new ProxyError("client_closed", "the answer is not wanted");
 }
 
 /**
