@@ -105,7 +105,7 @@ export async function lyingScene(t: TestContext, more = "", limits = ""): Promis
       lie(socket, request);
     },
   });
-  const own = `{ name: places, per: [route], concurrent: 1 }, { name: tokens, per: [route], tokens: ${BUDGET}/day, zone: UTC, strict: true }`;
+  const own = `{ name: places, per: [route], concurrent: 1, wait: 10s }, { name: tokens, per: [route], tokens: ${BUDGET}/day, zone: UTC, strict: true }`;
   const extra = more === "" ? "" : `, ${more}`;
   const sidekey = await oneRoute(t, standIn, `limits: [ ${own}${limits} ]${extra}`, { prices: PRICES });
   const scene = new Scene(t, sidekey, () => asked);
