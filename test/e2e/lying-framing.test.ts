@@ -1,151 +1,173 @@
 import assert from "node:assert/strict";
-import { test } from "node:test";
-import { brotliCompressSync, gzipSync } from "node:zlib";
-import {
-  assertNotCompleted,
-  EXPECTED,
-  eachLie,
-  jsonAnswer,
-  type Lie,
-  startLyingProvider,
-  truth,
-} from "./lying-provider.ts";
+import { type TestContext, test } from "node:test";
+import fc from "fast-check";
+import type { Form } from "./form-client.ts";
+import { assertCharged, chatAsk, countedAs, type Lie, type LyingScene, lyingScene } from "./lying-scene.ts";
+
+const TIMEOUT = { timeout: 60_000 };
 
 const OK = "HTTP/1.1 200 OK\r\n";
 const CHUNKED = `${OK}Transfer-Encoding: chunked\r\n\r\n`;
-const end = (bytes: string | Uint8Array): Lie => ({ bytes, after: "end" });
+const TWO = "Content-Length: 2\r\n\r\nok";
 
-eachLie(
-  "a broken answer is never completed, and costs no more than was expected of it",
-  {
-    "a length that is longer than the body": end(`${OK}Content-Length: 100\r\n\r\nshort`),
-    "the same, without an end of TLS": { bytes: `${OK}Content-Length: 100\r\n\r\nshort`, after: "drop" },
-    "two lengths": end(`${OK}Content-Length: 2\r\nContent-Length: 3\r\n\r\nabc`),
-    "gzip as a transfer coding": end(`${OK}Transfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`),
-    "chunks in chunks": end(`${OK}Transfer-Encoding: chunked, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`),
-    "a negative length": end(`${OK}Content-Length: -1\r\n\r\nabc`),
-    "a length of many digits": end(`${OK}Content-Length: ${"9".repeat(40)}\r\n\r\nabc`),
-    "a length and chunks": end(`${OK}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n`),
-    "a chunk size that is none": end(`${CHUNKED}zz\r\nabc\r\n0\r\n\r\n`),
-    "a chunk size beyond all numbers": end(`${CHUNKED}${"f".repeat(40)}\r\nabc`),
-    "a chunk that is longer than its size": end(`${CHUNKED}2\r\nabcdef\r\n0\r\n\r\n`),
-    "no last chunk": end(`${CHUNKED}3\r\nabc\r\n`),
-    "a last chunk without its end": end(`${CHUNKED}3\r\nabc\r\n0\r\n`),
-    "a chunk extension without end": end(`${CHUNKED}3;${"x".repeat(200_000)}`),
-    "trailers without end": end(`${CHUNKED}0\r\n${"X-A: b\r\n".repeat(30_000)}`),
-    "a trailer of one endless line": end(`${CHUNKED}0\r\nX-A: ${"b".repeat(300_000)}`),
-    "not HTTP at all": end("hello\r\n\r\n"),
-    nothing: end(""),
-    "HTTP/0.9": end("<html>hi</html>"),
-    "a status that is none": end("HTTP/1.1 999999 X\r\n\r\n"),
-    "a zero byte in a field": end(`${OK}X-A: a\0b\r\nContent-Length: 2\r\n\r\nok`),
-    "a field of 100 KB": end(`${OK}X-A: ${"b".repeat(100_000)}\r\nContent-Length: 2\r\n\r\nok`),
-    "fields without end": end(`${OK}${"X-A: b\r\n".repeat(30_000)}`),
-    "a field without a name": end(`${OK}: b\r\nContent-Length: 2\r\n\r\nok`),
-    "a field without a colon": end(`${OK}oops\r\nContent-Length: 2\r\n\r\nok`),
-    "a space before a colon": end(`${OK}Content-Length : 2\r\n\r\nok`),
-    "interim answers without end": end("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n".repeat(500)),
-    "102 without end": end("HTTP/1.1 102 Processing\r\n\r\n".repeat(500)),
-    "101 that nobody asked for": end("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nhi"),
-    "a status of 1xx as the only answer": end("HTTP/1.1 150 Odd\r\n\r\n"),
-  },
-  (told, name) => {
-    const own = told.answer.values("sidekey-error")[0];
-    if (own === "upstream_connect") assert.equal(told.line.code, "reset", name);
-    else assertNotCompleted(told, name);
-    assert.ok(told.charged <= EXPECTED, `${name}: charged ${told.charged}`);
-  },
-);
+/** These bytes, and then the end of the connection. */
+const last =
+  (bytes: string): Lie =>
+  (socket) =>
+    void socket.end(bytes, "latin1");
 
-const SHORT = Buffer.from('{"usage":{"prompt_tokens":1,"completion_tokens":2}}');
-const coded = (coding: string, body: Uint8Array, more = ""): Lie => ({
-  bytes: Buffer.concat([
-    Buffer.from(
-      `${OK}Content-Type: application/json\r\nContent-Encoding: ${coding}\r\nContent-Length: ${body.length}\r\n${more}\r\n`,
-    ),
-    body,
-  ]),
-});
-const BOMB = Buffer.alloc(40_000_000, " ");
+const INVALID = "502 upstream_protocol whole";
+const GONE = "502 upstream_connect whole";
+const WHOLE = "200 ok whole";
 
-eachLie(
-  "what cannot be decoded does not pass, and a bomb is not unpacked",
-  {
-    "gzip that is not gzip": coded("gzip", SHORT),
-    "gzip that breaks off": coded("gzip", gzipSync(SHORT).subarray(0, -9)),
-    "gzip with a wrong sum": coded("gzip", Buffer.concat([gzipSync(SHORT).subarray(0, -8), Buffer.alloc(8)])),
-    "deflate that is none": coded("deflate", SHORT),
-    "brotli that is none": coded("br", SHORT),
-    "zstd that is none": coded("zstd", SHORT),
-    "gzip inside gzip": coded("gzip, gzip", gzipSync(gzipSync(SHORT))),
-    "twenty layers": coded(Array(20).fill("gzip").join(", "), gzipSync(SHORT)),
-    "a coding that nobody knows": coded("rot13", SHORT),
-    "a coding with a parameter": coded("gzip;q=1", gzipSync(SHORT)),
-    "a gzip bomb": coded("gzip", gzipSync(BOMB)),
-    "a brotli bomb": coded("br", brotliCompressSync(BOMB)),
-    "gzip with something behind it": coded("gzip", Buffer.concat([gzipSync(SHORT), Buffer.from("garbage")])),
-  },
-  (told, name) => {
-    if (name === "gzip with something behind it" && told.answer.status === 200) {
-      assert.deepEqual([String(told.answer.body), told.answer.complete], [String(SHORT), true]);
-      return;
-    }
-    assertNotCompleted(told, name);
-    assert.ok(told.charged <= EXPECTED, `${name}: charged ${told.charged}`);
-    assert.ok(told.answer.body.length < 4_000_000, `${name}: ${told.answer.body.length} bytes came through`);
-  },
-);
-
-test("what comes behind an answer is never an answer to anybody", { timeout: 20_000 }, async (t) => {
-  const provider = await startLyingProvider(t);
-  for (const behind of ["garbage", `${OK}Content-Length: 6\r\n\r\nstolen`, truth(900, 90)]) {
-    const { answer, charged } = await provider.tell({ bytes: truth(20, 5) + behind });
-    assert.deepEqual([answer.status, answer.complete], [200, true]);
-    assert.equal(JSON.parse(String(answer.body)).usage.total_tokens, 25);
-    assert.equal(charged, 25);
-  }
-});
-
-const EVENTS = [
-  { object: "chat.completion.chunk", model: "gpt-t", choices: [{ index: 0, delta: { content: "hello there" } }] },
-  { object: "chat.completion.chunk", model: "gpt-t", choices: [{ index: 0, delta: {}, finish_reason: "stop" }] },
-  { object: "chat.completion.chunk", model: "gpt-t", choices: [], usage: { prompt_tokens: 11, completion_tokens: 4 } },
-];
-const STREAM = `${EVENTS.map((event) => `data: ${JSON.stringify(event)}\n\n`).join("")}data: [DONE]\n\n`;
-const chunk = (text: string): string => `${text.length.toString(16)}\r\n${text}\r\n`;
-
-/** Whole answers, and what they use. */
-const TRANSCRIPTS: Readonly<Record<string, { bytes: Uint8Array; tokens: number }>> = {
-  "with a length": { bytes: Buffer.from(truth(11, 4), "latin1"), tokens: 15 },
-  "a stream in chunks, with a trailer": {
-    bytes: Buffer.from(
-      `${OK}Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n${chunk(STREAM)}0\r\nX-Sum: 1\r\n\r\n`,
-      "latin1",
-    ),
-    tokens: 15,
-  },
-  "in gzip": { bytes: Buffer.from(coded("gzip", gzipSync(truth(11, 4).split("\r\n\r\n")[1] ?? "")).bytes), tokens: 15 },
+/** What the client gets for each lie. An answer that is cut is never `whole`. */
+const LENGTHS: Readonly<Record<string, readonly [Lie, string]>> = {
+  "a length that is too long": [last(`${OK}Content-Length: 10\r\n\r\nhalf`), "200 half cut"],
+  "a length beyond every file": [last(`${OK}Content-Length: ${"9".repeat(18)}\r\n\r\nok`), "200 ok cut"],
+  "a length that is too short": [`${OK}Content-Length: 2\r\n\r\nokEXTRA`, WHOLE],
+  "a second answer behind the first": [`${OK}${TWO}${OK}Content-Length: 6\r\n\r\nforged`, WHOLE],
+  "the same length twice": [`${OK}Content-Length: 2\r\n${TWO}`, INVALID],
+  "two lengths": [`${OK}Content-Length: 3\r\n${TWO}`, INVALID],
+  "a list of lengths": [`${OK}Content-Length: 2, 2\r\n\r\nok`, INVALID],
+  "a negative length": [`${OK}Content-Length: -2\r\n\r\nok`, INVALID],
+  "a signed length": [`${OK}Content-Length: +2\r\n\r\nok`, INVALID],
+  "a hexadecimal length": [`${OK}Content-Length: 0x2\r\n\r\nok`, INVALID],
+  "an empty length": [`${OK}Content-Length: \r\n\r\nok`, INVALID],
+  "a length of 30 digits": [`${OK}Content-Length: ${"9".repeat(30)}\r\n\r\nok`, INVALID],
+  "a blank before the colon": [`${OK}Content-Length : 2\r\n\r\nok`, INVALID],
+  "length, then chunks": [`${OK}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n`, INVALID],
+  "chunks, then length": [`${OK}Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n2\r\nok\r\n0\r\n\r\n`, INVALID],
+  "gzip as a transfer coding": [last(`${OK}Transfer-Encoding: gzip\r\n\r\nok`), INVALID],
+  "gzip below chunks": [`${OK}Transfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n`, INVALID],
+  "chunked twice": [`${CHUNKED.trimEnd()}\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n`, INVALID],
+  "an unknown transfer coding": [last(`${OK}Transfer-Encoding: xchunked\r\n\r\n2\r\nok\r\n0\r\n\r\n`), INVALID],
+  "chunked, but not last": [last(`${OK}Transfer-Encoding: chunked, identity\r\n\r\n2\r\nok\r\n0\r\n\r\n`), INVALID],
 };
 
-for (const [name, { bytes, tokens }] of Object.entries(TRANSCRIPTS)) {
-  test(`${name}: cut at any byte it is not completed, and the charge is what was delivered or expected`, {
-    timeout: 120_000,
-  }, async (t) => {
-    const provider = await startLyingProvider(t);
-    for (let cut = 0; cut < bytes.length; cut += cut < 12 || cut > bytes.length - 12 ? 1 : 11) {
-      const told = await provider.tell({ bytes: bytes.subarray(0, cut), after: cut % 2 === 0 ? "end" : "drop" });
-      assert.ok(!told.answer.complete || told.answer.status >= 500, `cut at ${cut}: completed`);
-      assert.notEqual(told.line.outcome, "ok", `cut at ${cut}`);
-      assert.ok(told.charged <= Math.max(tokens, EXPECTED), `cut at ${cut}: charged ${told.charged}`);
-    }
-    const whole = await provider.tell({ bytes });
-    assert.deepEqual([whole.answer.complete, whole.line.outcome, whole.charged], [true, "ok", tokens]);
-  });
+const CHUNKS: Readonly<Record<string, readonly [Lie, string]>> = {
+  "a chunk size that is none": [`${CHUNKED}zz\r\nok\r\n`, "200  cut"],
+  "a negative chunk size": [`${CHUNKED}-2\r\nok\r\n0\r\n\r\n`, "200  cut"],
+  "a chunk size beyond 64 bits": [`${CHUNKED}FFFFFFFFFFFFFFFFF\r\nok\r\n0\r\n\r\n`, "200  cut"],
+  "a chunk size of 64 bits": [last(`${CHUNKED}FFFFFFFFFFFFFFFF\r\nok`), "200 ok cut"],
+  "a second chunk size that is none": [`${CHUNKED}2\r\nok\r\nzz\r\n`, "200 ok cut"],
+  "a chunk longer than its size": [`${CHUNKED}2\r\nok2\r\nok\r\n0\r\n\r\n`, "200 ok cut"],
+  "chunks with bare line feeds": [`${CHUNKED}2\nok\n0\n\n`, "200  cut"],
+  "a chunk extension": [`${CHUNKED}2;a=b;c="d"\r\nok\r\n0\r\n\r\n`, WHOLE],
+  "a chunk extension without end": [`${CHUNKED}2;${"a=b;".repeat(300_000)}\r\nok\r\n0\r\n\r\n`, "200  cut"],
+  "many long chunk extensions": [`${CHUNKED}${`1;${"a=b;".repeat(3000)}\r\nx\r\n`.repeat(300)}0\r\n\r\n`, "200  cut"],
+  "trailers without end": [`${CHUNKED}2\r\nok\r\n0\r\n${"X-T: and more\r\n".repeat(50_000)}\r\n`, "200 ok cut"],
+  "a trailer that is no field": [`${CHUNKED}2\r\nok\r\n0\r\nX T: a\r\n\r\n`, "200 ok cut"],
+};
+
+const HEADS: Readonly<Record<string, readonly [Lie, string]>> = {
+  "HTTP/1.0": [last("HTTP/1.0 200 OK\r\n\r\nok"), WHOLE],
+  "HTTP/1.0 with a length": [`HTTP/1.0 200 OK\r\n${TWO}`, WHOLE],
+  "an answer of HTTP/0.9": [last("<html>hello</html>\r\n\r\n"), INVALID],
+  "an unknown version": [`HTTP/9.9 200 OK\r\n${TWO}`, INVALID],
+  "another protocol": [`ICY 200 OK\r\n${TWO}`, INVALID],
+  "a status of four digits": [`HTTP/1.1 2000 OK\r\n${TWO}`, INVALID],
+  "a status of two digits": [`HTTP/1.1 99 OK\r\n${TWO}`, INVALID],
+  "status 000": [`HTTP/1.1 000 OK\r\n${TWO}`, INVALID],
+  "a status in words": [`HTTP/1.1 abc OK\r\n${TWO}`, INVALID],
+  "NUL in a value": [`${OK}X-A: a\0b\r\n${TWO}`, INVALID],
+  "NUL in the reason": [`HTTP/1.1 200 O\0K\r\n${TWO}`, WHOLE],
+  "nothing but NUL": ["\0".repeat(1000), INVALID],
+  "a blank in a name": [`${OK}X A: a\r\n${TWO}`, INVALID],
+  "a line without a colon": [`${OK}nonsense\r\n${TWO}`, INVALID],
+  "bare line feeds": ["HTTP/1.1 200 OK\nContent-Length: 2\n\nok", INVALID],
+  "a bare carriage return": [`${OK}X-A: a\rContent-Length: 3\r\n${TWO}`, INVALID],
+  "a folded line": [`${OK}X-A: a\r\n  b\r\n${TWO}`, INVALID],
+  "a fold before the first field": [`${OK} X-A: a\r\n${TWO}`, INVALID],
+  "a value of 64 KiB": [`${OK}X-A: ${"v".repeat(65_536)}\r\n${TWO}`, INVALID],
+  "a switch of protocols that nobody asked for": [
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    INVALID,
+  ],
+  "nine interim answers": [`${"HTTP/1.1 103 Early Hints\r\n\r\n".repeat(9)}${OK}${TWO}`, INVALID],
+  "an interim answer alone": [last("HTTP/1.1 102 Processing\r\n\r\n"), GONE],
+  "a body behind 204": [`HTTP/1.1 204 No\r\n${TWO}`, "204  whole"],
+  "a body behind 304": [`HTTP/1.1 304 No\r\n${TWO}`, "304  whole"],
+};
+
+const OUTCOMES: readonly (readonly [RegExp, string])[] = [
+  [/^502 (\w+) whole$/, ""],
+  [/ cut$/, "truncated"],
+  [/ whole$/, "ok"],
+];
+
+function expectedOutcome(text: string): string {
+  const [pattern, outcome] = OUTCOMES.find(([each]) => each.test(text)) ?? [/$/, ""];
+  return outcome === "" ? (pattern.exec(text)?.[1] ?? "") : outcome;
 }
 
-test("a body that is not UTF-8 passes as it came", { timeout: 20_000 }, async (t) => {
-  const provider = await startLyingProvider(t);
-  const body = `{"x":"\xff\xfe\xc3(","usage":{"prompt_tokens":5,"completion_tokens":1}}`;
-  const { answer, charged } = await provider.tell({ bytes: jsonAnswer(body) });
-  assert.deepEqual([answer.body.toString("latin1"), charged], [body, 6]);
-});
+async function lieAll(scene: LyingScene, form: Form, lies: Readonly<Record<string, readonly [Lie, string]>>) {
+  for (const [what, [lie, expected]] of Object.entries(lies)) {
+    const told = await scene.lie(lie, { form });
+    assert.equal(told.text, expected, what);
+    assert.equal(told.line.outcome, expectedOutcome(expected), what);
+    assertCharged(told);
+  }
+}
+
+for (const form of ["absolute", "connect-h2"] as const) {
+  for (const [what, lies] of Object.entries({ lengths: LENGTHS, chunks: CHUNKS, heads: HEADS })) {
+    test(`${form}: ${what} that lie end in a clean error or a cut answer, and harm nobody else`, TIMEOUT, async (t) => {
+      const scene = await lyingScene(t);
+      await lieAll(scene, form, lies);
+      const metrics = await scene.metrics();
+      const cut = Object.values(lies).filter(([, expected]) => expected.endsWith(" cut")).length;
+      assert.equal(countedAs(metrics, "truncated"), cut);
+    });
+  }
+}
+
+const USAGE = { prompt_tokens: 30, completion_tokens: 50, total_tokens: 80 };
+const PLAIN = JSON.stringify({ model: "gpt-t", choices: [{ message: { content: "a few words" } }], usage: USAGE });
+const EVENTS = [
+  { model: "gpt-t", choices: [{ delta: { content: "a few" } }] },
+  { model: "gpt-t", choices: [{ delta: { content: " words" } }] },
+  { model: "gpt-t", choices: [], usage: USAGE },
+]
+  .map((event) => `data: ${JSON.stringify(event)}\n\n`)
+  .join("");
+
+/** Whole answers as they are on the wire. */
+const TRANSCRIPTS: readonly string[] = [
+  `${OK}Content-Type: application/json\r\nContent-Length: ${PLAIN.length}\r\n\r\n${PLAIN}`,
+  `${OK}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n${PLAIN.length.toString(16)}\r\n${PLAIN}\r\n0\r\nX-T: 1\r\n\r\n`,
+  `${OK}Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n${EVENTS.length.toString(16)}\r\n${EVENTS}\r\n0\r\n\r\n`,
+];
+
+async function cutAnywhere(t: TestContext, drop: boolean): Promise<void> {
+  const scene = await lyingScene(t);
+  const cuts = fc.record({ which: fc.nat(TRANSCRIPTS.length - 1), share: fc.double({ min: 0, max: 1, noNaN: true }) });
+  await fc.assert(
+    fc.asyncProperty(cuts, async ({ which, share }) => {
+      const transcript = TRANSCRIPTS[which] ?? "";
+      const at = Math.min(transcript.length - 1, Math.floor(share * transcript.length));
+      const told = await scene.lie(
+        (socket) => {
+          if (drop) socket.write(transcript.slice(0, at), "latin1", () => socket.destroy());
+          else socket.end(transcript.slice(0, at), "latin1");
+        },
+        { ask: which === 2 ? chatAsk({ stream: true }) : chatAsk() },
+      );
+      const headEnd = transcript.indexOf("\r\n\r\n") + 4;
+      if (at < headEnd) assert.equal(told.text, GONE);
+      else assert.match(told.text, / cut$/);
+      assert.equal(told.line.outcome, at < headEnd ? "upstream_connect" : "truncated");
+      assertCharged(told);
+      // Never more than was told once a usage could be read.
+      if (told.line.usage === "exact") assert.equal(told.charged, 80);
+    }),
+    { numRuns: 40 },
+  );
+}
+
+test("an answer that ends at any byte is never completed, and charged what was told or reserved", TIMEOUT, (t) =>
+  cutAnywhere(t, false),
+);
+
+test("an answer whose connection is dropped at any byte is never completed either", TIMEOUT, (t) =>
+  cutAnywhere(t, true),
+);

@@ -6,6 +6,7 @@ import {
 } from "../../providers/classify-traffic.ts";
 import { limitsRecord, type ProviderLimits, readLimits } from "../../providers/limit-headers.ts";
 import type { Provider } from "../../providers/schema.ts";
+import { withinAllowed } from "../../providers/usage/figure.ts";
 import type { UsageFigure, UsageReader } from "../../providers/usage/usage.ts";
 import type { BodyTap } from "./answer-body.ts";
 import type { ReadHead } from "./answer-head.ts";
@@ -111,7 +112,7 @@ export class AnswerWatch {
     const { call } = this.#options;
     const unread = this.#reader === null && !head.bodiless && bytesDown > 0;
     this.#reader ??= call.dialect.reader(call.facts, head);
-    const figure = this.#reader.end(complete);
+    const figure = withinAllowed(this.#reader.end(complete), call.facts);
     const counted = withBytes(figure, bytesDown);
     if (!unread || head.status >= 300) return counted;
     // Nobody could look into it: what the request says is all that is known.

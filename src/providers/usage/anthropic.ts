@@ -1,7 +1,7 @@
 import { type AnswerEnd, answerReader, type Tally } from "./answer-reader.ts";
 import { readMessage } from "./anthropic-request.ts";
 import { failureText } from "./failure-text.ts";
-import { figureOf, outputIn, unbilledReader, unitsOf } from "./figure.ts";
+import { figureOf, tokensInBytes, unbilledReader, unitsOf } from "./figure.ts";
 import type { JsonMembers } from "./json-members.ts";
 import { anyOf, EACH, memberSet, type NameOf, sizeAt, valueAt, wordsOf } from "./member-set.ts";
 import {
@@ -122,7 +122,7 @@ class MessageTally implements Tally<Name> {
     if (this.#failure !== null && this.#textBytes === 0 && counts === null) return figureOf(this.#facts, told);
     // The start of a stream counts a few tokens of output only, so that what was delivered says more.
     const cut = end.whole || end.bytes === 0 ? 0 : end.bytes;
-    const delivered = outputIn(this.#facts, this.#textBytes || cut);
+    const delivered = tokensInBytes(this.#textBytes || cut);
     const output = Math.max(delivered, counts?.output ?? 0);
     const input = counts ?? { input: this.#facts.expected.input ?? 0 };
     return figureOf(this.#facts, { ...told, units: unitsOf({ ...input, output }), quality: "estimated" });

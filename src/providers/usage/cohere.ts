@@ -1,6 +1,6 @@
 import { type AnswerEnd, answerReader, type Tally } from "./answer-reader.ts";
 import { failureText } from "./failure-text.ts";
-import { figureOf, outputIn, unbilledReader, unitsOf } from "./figure.ts";
+import { figureOf, tokensInBytes, unbilledReader, unitsOf } from "./figure.ts";
 import type { JsonMembers } from "./json-members.ts";
 import {
   anyOf,
@@ -171,7 +171,7 @@ class CohereTally implements Tally<Name> {
     if (this.#failure !== null && this.#textBytes === 0) return figureOf(this.#facts, told);
     const { output: limit, ...rest } = this.#facts.expected;
     const cut = end.whole || end.bytes === 0 ? 0 : end.bytes;
-    const output = limit === undefined ? 0 : outputIn(this.#facts, this.#textBytes || cut);
+    const output = limit === undefined ? 0 : tokensInBytes(this.#textBytes || cut);
     return figureOf(this.#facts, { ...told, units: unitsOf({ ...rest, output }), quality: "estimated" });
   }
 }

@@ -19,11 +19,6 @@ export function tokensInBytes(bytes: number): number {
   return Math.ceil(bytes / BYTES_PER_TOKEN);
 }
 
-/** Output that so many bytes of an answer are, about; no more than the request allows. */
-export function outputIn({ atMost }: RequestFacts, bytes: number): number {
-  return Math.min(tokensInBytes(bytes), atMost?.output ?? Number.POSITIVE_INFINITY);
-}
-
 /** What is left out of the figure is as for a call that used one request and nothing else. */
 export function figureOf(facts: RequestFacts, told: Partial<UsageFigure>): UsageFigure {
   return {
@@ -36,6 +31,13 @@ export function figureOf(facts: RequestFacts, told: Partial<UsageFigure>): Usage
     failure: null,
     ...told,
   };
+}
+
+/** An estimate is never more than the request allowed: a broken answer may be of any length. */
+export function withinAllowed(figure: UsageFigure, { atMost }: Pick<RequestFacts, "atMost">): UsageFigure {
+  const most = atMost?.output;
+  if (figure.quality !== "estimated" || most === undefined || (figure.units.output ?? 0) <= most) return figure;
+  return { ...figure, units: { ...figure.units, output: most } };
 }
 
 /** For answers that used nothing: errors, and calls that are not billed. */

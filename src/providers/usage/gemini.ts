@@ -1,6 +1,6 @@
 import { type AnswerEnd, answerReader, type Tally } from "./answer-reader.ts";
 import { failureText } from "./failure-text.ts";
-import { figureOf, outputIn, unbilledReader, unitsOf } from "./figure.ts";
+import { figureOf, tokensInBytes, unbilledReader, unitsOf } from "./figure.ts";
 import { readEmbed, readGenerate, readPredict } from "./gemini-request.ts";
 import type { JsonMembers } from "./json-members.ts";
 import { anyOf, countAt, countOf, EACH, memberSet, type NameOf, sizeAt, valueAt } from "./member-set.ts";
@@ -118,7 +118,7 @@ class GeminiTally implements Tally<Name> {
     }
     if (this.#failure !== null && this.#textBytes === 0) return figureOf(this.#facts, told);
     const cut = end.whole || end.bytes === 0 ? 0 : end.bytes;
-    const output = this.#facts.operation === "embed" ? 0 : outputIn(this.#facts, this.#textBytes || cut);
+    const output = this.#facts.operation === "embed" ? 0 : tokensInBytes(this.#textBytes || cut);
     const units = unitsOf({ input: this.#facts.expected.input ?? 0, output, web_search: fee });
     return figureOf(this.#facts, { ...told, units, quality: "estimated" });
   }

@@ -1,6 +1,6 @@
 import { type AnswerEnd, answerReader, type Tally } from "./answer-reader.ts";
 import { failureText, MAX_FAILURE_CHARACTERS } from "./failure-text.ts";
-import { figureOf, outputIn, unbilledReader, unitsOf } from "./figure.ts";
+import { figureOf, tokensInBytes, unbilledReader, unitsOf } from "./figure.ts";
 import type { JsonMembers } from "./json-members.ts";
 import { anyOf, countAt, countOf, EACH, type Member, memberSet, type NameOf, sizeAt, valueAt } from "./member-set.ts";
 import { isByCharacter } from "./openai-media-request.ts";
@@ -164,7 +164,7 @@ class OpenAiTally implements Tally<Name> {
     if (isTold || this.#waiting) return this.#facts.expected;
     const cut = end.whole || end.bytes === 0 ? 0 : end.bytes;
     const { output: _, ...input } = this.#facts.expected;
-    return unitsOf(sumOf([input, this.#tools, { output: outputIn(this.#facts, this.#textBytes || cut) }]));
+    return unitsOf(sumOf([input, this.#tools, { output: tokensInBytes(this.#textBytes || cut) }]));
   }
 }
 

@@ -198,6 +198,10 @@ test("a judge that waits is answered in the end, whatever the provider does", as
   assert.deepEqual(client.calls, []);
   t.mock.timers.tick(1_001);
   assert.equal(client.text(), "half");
+  const refusing = scene({ judge: judgeOf(() => false) });
+  refusing.start(500);
+  t.mock.timers.tick(1_001);
+  assert.deepEqual([refusing.client.calls, refusing.source], [[], ["refused"]]);
 });
 
 test("the tap sees what the client gets, and the key is not in it", async () => {
