@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -20,13 +21,23 @@ export async function freePortsIn(config: string): Promise<number> {
   return ports[0] ?? 0;
 }
 
+/** Below the ports that systems give to connections and to listeners of port 0, so that no other test gets it meanwhile. */
+const FIRST_PORT = 20_000;
+const PORTS = 12_000;
+
 /** A port that nobody listens on now, on any interface. */
 export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address !== null ? address.port : 0;
+  for (;;) {
+    const port = FIRST_PORT + randomInt(PORTS);
+    const server = createServer();
+    const listening = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, () => resolve(true));
+    });
+    if (!listening) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
 /** What `sidekey status --json` prints once it exits with `code`. @throws Error when it does not in time */
