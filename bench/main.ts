@@ -18,34 +18,11 @@ import { vaultRows } from "./vault.ts";
  * side by side in one run, and only ratios mean something: machines are shared and noisy. `--quick` shortens the rounds.
  */
 
-const SUITES = [
-  "throughput",
-  "latency",
-  "scrub",
-  "large",
-  "sse",
-  "memory",
-  "huge",
-  "decide",
-  "budgets",
-  "pipeline",
-  "usage",
-  "streams",
-  "fairness",
-  "vault",
-  "durability",
-] as const;
+/** Suites that compare sidekey with other proxies, in front of one upstream. */
+const COMPARED = ["throughput", "latency", "scrub", "large", "sse", "memory", "huge"] as const;
 /** Suites that need no proxies and no upstream. */
-const ALONE: readonly Suite[] = [
-  "decide",
-  "budgets",
-  "pipeline",
-  "usage",
-  "streams",
-  "fairness",
-  "vault",
-  "durability",
-];
+const ALONE = ["decide", "budgets", "pipeline", "usage", "streams", "fairness", "vault", "durability"] as const;
+const SUITES = [...COMPARED, ...ALONE] as const;
 type Suite = (typeof SUITES)[number];
 
 const args = process.argv.slice(2);
@@ -78,7 +55,7 @@ if (suites.includes("vault")) {
   for await (const line of vaultRows(quick)) print(`  ${line}`);
 }
 if (suites.includes("durability")) await runDurability();
-if (suites.some((suite) => !ALONE.includes(suite))) {
+if (COMPARED.some((suite) => suites.includes(suite))) {
   const bench = await startBench();
   try {
     if (bench.skipped.length > 0) print(`not installed, not compared: ${bench.skipped.join(", ")}`);

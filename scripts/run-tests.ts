@@ -65,9 +65,9 @@ function selectFiles(args: readonly string[]): string[] {
 }
 
 /**
- * Files that import the given ones, a few more than there are cores, because some tests wait. Most of a small test's
- * time goes into reading sidekey's modules, and this way each of them is read only a few times. The whole run does without: there no file
- * can disturb another.
+ * Files that import the given ones, one more than there are cores, because some tests wait. Most of a small test's time
+ * goes into reading sidekey's modules, and this way each of them is read only a few times. The whole run does without:
+ * there no file can disturb another.
  */
 function inLanes(files: readonly string[]): string[] {
   const dir = mkdtempSync(join(tmpdir(), "sidekey-tests-"));

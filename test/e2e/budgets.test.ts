@@ -5,18 +5,9 @@ import { reportUsage } from "../../src/store/usage-query.ts";
 import { pause } from "../support/running-sidekey.ts";
 import { type StandIn, type StandInAnswer, type StandInHandler, startStandIn } from "../support/stand-in.ts";
 import { type Answer, FORMS, formClient } from "./form-client.ts";
-import { HOST, type OneRoute, oneRoute } from "./one-route.ts";
+import { HOST, type OneRoute, oneRoute, PRICES } from "./one-route.ts";
 
 const TIMEOUT = { timeout: 20_000 };
-
-/** One dollar per million tokens: a token costs a thousand nano-dollars. */
-const PRICES = `version: 1
-table: test
-providers:
-  openai:
-    models:
-      - { names: [gpt-t], prices: [{ from: 2020-01-01, input: 1, output: 1 }] }
-`;
 
 interface Setup {
   readonly standIn: StandIn;

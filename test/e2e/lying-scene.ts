@@ -4,16 +4,7 @@ import type { TestContext } from "node:test";
 import { pause } from "../support/running-sidekey.ts";
 import { type ReceivedRequest, startStandIn } from "../support/stand-in.ts";
 import { type Answer, type Ask, type Form, type FormClient, type FormTarget, formClient } from "./form-client.ts";
-import { HOST, type OneRoute, oneRoute } from "./one-route.ts";
-
-/** One dollar per million tokens. */
-const PRICES = `version: 1
-table: test
-providers:
-  openai:
-    models:
-      - { names: [gpt-t], prices: [{ from: 2020-01-01, input: 1, output: 1 }] }
-`;
+import { HOST, type OneRoute, oneRoute, PRICES } from "./one-route.ts";
 
 /** What an honest answer uses. */
 const HONEST_TOKENS = 7;

@@ -12,6 +12,15 @@ import type { FormTarget } from "./form-client.ts";
 export const HOST = "api.openai.com";
 export const KEY = `sk-${randomBytes(24).toString("hex")}`;
 
+/** One dollar per million tokens of `gpt-t`: a token costs a thousand nano-dollars. */
+export const PRICES = `version: 1
+table: test
+providers:
+  openai:
+    models:
+      - { names: [gpt-t], prices: [{ from: 2020-01-01, input: 1, output: 1 }] }
+`;
+
 export interface OneRoute extends RunningSidekey, FormTarget {}
 
 /** A sidekey with one route that leads to `provider`; `more` is appended to the route's map. */
